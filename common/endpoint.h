@@ -42,7 +42,8 @@ int endpoint_make_folder(const char *endpoint);
  * a time-out. Waits at most timeout_ms for room in a full backlog.
  * *uid (may be NULL): the uid that the kernel says is listening. *folder_uid (may be NULL): owner of the socket's
  * folder. Both only on success.
- * Returns 0 when somebody listens, -ENOENT or -ECONNREFUSED when nobody does, -EACCES, or another negative errno.
+ * Returns 0 when somebody listens, -ENOENT or -ECONNREFUSED when nobody does, -EACCES, -ETIMEDOUT when the backlog stayed
+ * full (somebody listens and does not accept), what endpoint_check says, or another negative errno.
  */
 int endpoint_probe(const char *endpoint, int timeout_ms, uid_t *uid, uid_t *folder_uid);
 

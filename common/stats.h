@@ -16,8 +16,9 @@ struct stats {
     int64_t min, max; /* of the values added; meaningless while count is 0 */
     double mean, m2;  /* Welford's running mean and sum of squared differences */
     double sum;
-    uint64_t *buckets; /* STATS_BUCKETS counts, allocated with the first value; NULL: percentiles are not kept */
-    int failed;        /* memory was short: percentiles are not available, the rest is */
+    uint64_t *buckets;    /* STATS_BUCKETS counts, allocated with the first value; NULL: none yet, or not kept */
+    int with_percentiles; /* as given to stats_init */
+    int failed;           /* memory was short: percentiles are not available, the rest is */
 };
 
 /* Makes s empty. with_percentiles: also keep the histogram (about 29 KiB, allocated at the first value). */
@@ -29,7 +30,10 @@ void stats_free(struct stats *s);
 /* Adds one value; a negative one counts as 0. Does not fail: when memory is short, only the percentiles are lost. */
 void stats_add(struct stats *s, int64_t value);
 
-/* Adds all that `from` holds (Chan's parallel formula). Both must keep percentiles, or neither. */
+/*
+ * Adds all that `from` holds (Chan's parallel formula). Where s keeps percentiles and `from` has none to
+ * give (it does not keep them, or lost them), s has none from then on.
+ */
 void stats_merge(struct stats *s, const struct stats *from);
 
 /* The mean; 0 for an empty s. */
@@ -39,7 +43,8 @@ double stats_mean(const struct stats *s);
 double stats_std(const struct stats *s);
 
 /*
- * The value below which `percent` (0 to 100) of the values lie, within 1/64 of it and never outside [min, max].
+ * The value below which `percent` (0 to 100) of the values lie, within 1/64 of it and never outside [min, max]. By
+ * nearest rank: the one at position ceil(percent / 100 * count) of the sorted values; 0 is the minimum, 100 the maximum.
  * 0 for an empty s or one without percentiles.
  */
 int64_t stats_percentile(const struct stats *s, double percent);

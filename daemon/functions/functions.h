@@ -17,12 +17,19 @@ struct out {
     size_t capacity; /* bytes allocated */
 };
 
+/* The slow half of out_reserve: enlarges the buffer. Not called directly. */
+uint8_t *out_grow(struct out *out, size_t more);
+
 /*
  * Makes room for `more` bytes behind out->len.
  * Returns where to write them (the caller then adds what it wrote to out->len), or NULL when memory is short; the
- * buffer is then as it was.
+ * buffer is then as it was. Inline, because it is asked for each item and nearly always has the room.
  */
-uint8_t *out_reserve(struct out *out, size_t more);
+static inline uint8_t *out_reserve(struct out *out, size_t more)
+{
+    /* Strictly less, so that an empty buffer gets its memory even for no bytes: NULL means a shortage and nothing else. */
+    return more < out->capacity - out->len ? out->data + out->len : out_grow(out, more);
+}
 
 /* Frees the buffer's memory and makes it an empty buffer. NULL is accepted. */
 void out_free(struct out *out);
@@ -76,7 +83,8 @@ const struct function *function_find(const char *name, size_t len);
 
 /*
  * The name in the table that a user most probably meant by `name` (`len` bytes), or NULL when none is near
- * (Damerau-Levenshtein distance of more than 2, or of more than a third of the longer name's length, rounded up).
+ * (Damerau-Levenshtein distance of more than 2, or of more than a third of the longer name's length, rounded up; upper
+ * and lower case count as the same). Of names equally near it is the first in the table.
  */
 const char *function_suggest(const char *name, size_t len);
 
