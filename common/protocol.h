@@ -26,8 +26,11 @@ enum {
     PROTOCOL_FRAMES_MAX = 6,           /* frames of any message */
     PROTOCOL_STRING_MAX = 4096,        /* bytes of any string in a header */
     PROTOCOL_RANGES_MAX = 4096,        /* ranges in OPEN's list of what is done */
+    PROTOCOL_PRIORITY_MAX = 1000,      /* of a job's priority, and of its negative */
 };
 #define PROTOCOL_ITEM_MAX (1ULL << 30) /* bytes of an item, or of a result of a builtin */
+/* Indices, counts and credit on the wire are at most this, so that the sum of two never overflows a uint64_t. */
+#define PROTOCOL_COUNT_MAX ((uint64_t)INT64_MAX)
 
 /* Who may send a message. */
 enum sender { FROM_CLIENT = 1, FROM_DAEMON = 2, FROM_WORKER = 4, TO_WORKER = 8 };
@@ -132,7 +135,7 @@ struct message {
     enum message_type type;
     union {
         struct {
-            struct text magic;
+            struct text magic; /* checked in decoding, written by itself in encoding; so in WELCOME */
             uint32_t min, max; /* protocol versions that the client speaks */
             struct text program;
         } hello;
