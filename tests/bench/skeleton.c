@@ -319,10 +319,11 @@ static int run_latency(void *socket, const struct mode *mode, const struct optio
     }
     if (rc == 0) {
         qsort(times, (size_t)options->count, sizeof *times, compare_ns);
+        int64_t median_ns = times[options->count / 2];
+        int64_t p99_ns = times[options->count * 99 / 100];
         printf("{\"mode\": \"%s\", \"rounds\": %" PRId64
                ", \"workers\": %d, \"median_us\": %.2f, \"p99_us\": %.2f}\n",
-               mode->name, options->count, options->workers, (double)times[options->count / 2] / 1e3,
-               (double)times[options->count * 99 / 100] / 1e3);
+               mode->name, options->count, options->workers, (double)median_ns / 1e3, (double)p99_ns / 1e3);
     }
     free(times);
     free(buffer);
@@ -405,8 +406,8 @@ static const struct mode modes[] = {
 };
 
 /*
- * Forks a process that dies with this one. Returns its pid, 0 in the child, or a negative errno. The child keeps the
- * parent's signals blocked: it is the parent that answers them, by KILL.
+ * Forks a process that dies with this one. Returns its pid, 0 in the child, or a negative errno. The child
+ * keeps the parent's signals blocked: it is the parent that answers them, by KILL.
  */
 static pid_t fork_bound(void)
 {
