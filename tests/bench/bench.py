@@ -343,7 +343,7 @@ def print_head(facts, options):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description="pmapd beside its peers: a table and JSON.")
-    parser.add_argument("--bin", required=True, help="the folder of pmapd, pmapc and the benchmarks' programs")
+    parser.add_argument("--bin", required=True, help="the folder of the programs")
     parser.add_argument("--runs", type=int, default=7, help="runs of each side after one to warm up (7)")
     parser.add_argument("--only", default="", metavar="REGEX", help="only the cases whose name matches")
     parser.add_argument("--list", action="store_true", help="print the cases' names and end")
