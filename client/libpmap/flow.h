@@ -1,11 +1,11 @@
 /*
- * Flow: the client's side of one job, pure: what may be sent, what has to be kept for a replay, what is owed in credit,
- * and where to go on after a lost daemon. No socket, no clock. libpmap moves its messages; the simulation drives the
- * same code against the core.
+ * Flow: the client's side of one job, pure: what may be sent, what has to be kept for a replay, what is owed
+ * in credit, and where to go on after a lost daemon. No socket, no clock. libpmap moves its messages; the
+ * simulation drives the same code against the core.
  *
- * The client keeps exactly the input whose results have not been taken, so the memory for replay never exceeds what
- * the daemon granted, and an input stream is never read twice.
- * Thread-safety: none; one flow belongs to one thread at a time. Never logs, never exits.
+ * The client keeps exactly the input whose results have not been taken, so the memory for replay never
+ * exceeds what the daemon granted, and an input stream is never read twice. Thread-safety: none; one flow
+ * belongs to one thread at a time. Never logs, never exits.
  */
 #ifndef PMAP_FLOW_H
 #define PMAP_FLOW_H
@@ -23,7 +23,8 @@ struct flow_config {
     uint64_t ref;
     bool unordered;
     uint64_t result_window; /* credit that is granted for results; 0: the default (4 MiB) */
-    size_t batch_size;      /* items are gathered until a batch has about this many bytes; 0: the default (64 KiB) */
+    size_t batch_size;   /* items are gathered until a batch costs about this much; 0: the default (64 KiB) */
+    uint32_t ranges_max; /* most ranges that OPEN lists as done; 0: the default (PROTOCOL_RANGES_MAX) */
 };
 
 struct flow *flow_new(const struct flow_config *config); /* NULL when memory is short */
@@ -32,27 +33,35 @@ void flow_free(struct flow *flow);                       /* NULL is accepted */
 /*** The caller's side ***/
 
 /*
- * Adds an item (copied). Never blocks.
- * Returns 0, -EAGAIN (take results first: what is kept has reached what was granted), -EPIPE (after flow_end, or the
- * job has ended), -EMSGSIZE (over PROTOCOL_ITEM_MAX), -ENOMEM.
+ * Adds an item (copied). Never blocks. After -EAGAIN what has been gathered counts as flushed.
+ * Returns 0, -EAGAIN (take results first: what is kept has reached what was granted), -EPIPE (after flow_end,
+ * or the job has ended), -EMSGSIZE (over PROTOCOL_ITEM_MAX), -ENOMEM.
  */
 int flow_put(struct flow *flow, const void *data, size_t len);
 
-/* Lets go what has been gathered although it would not fill a batch: the input has nothing more at the moment. */
+/* Lets go what has been gathered although it would not fill a batch: the input has nothing more at the
+ * moment. */
 void flow_flush(struct flow *flow);
 
 /* There will be no more items. Returns 0, or -EPIPE when it was said before. */
 int flow_end(struct flow *flow);
 
-/* The job is not wanted any more: a CANCEL goes out, and results are dropped from here on. */
+/* The job is not wanted any more: a CANCEL goes out where OPEN did, and results are dropped from here on. */
 void flow_cancel(struct flow *flow);
 
 /*
- * The caller has taken (written, processed) `count` whole results from index `first` on: their items need not be kept
- * any more. Ordered: first must be the index that comes next. bytes: their credit is counted by flow_released.
- * Returns 0 or -EINVAL (results that never came, or taken before).
+ * The caller has taken (written, processed) `count` whole results from index `first` on: their items need not
+ * be kept any more. Ordered: first must be the index that comes next. bytes: their credit is counted by
+ * flow_released. Returns 0 or -EINVAL (results that never came, or taken before).
  */
 int flow_taken(struct flow *flow, uint64_t first, uint32_t count);
+
+/*
+ * The caller has taken a piece of the large result `index`, not the last one; after a resume without the
+ * prefix that was to be skipped. With the last piece comes flow_taken. One result at a time may be taken in
+ * part. Returns 0 or -EINVAL (another result is taken in part).
+ */
+int flow_taken_piece(struct flow *flow, uint64_t index, const void *data, size_t len);
 
 /* A message of results of this cost (batch_cost) has been dealt with wholly: its credit may go back. */
 void flow_released(struct flow *flow, uint64_t cost);
@@ -60,10 +69,10 @@ void flow_released(struct flow *flow, uint64_t cost);
 /*** The wire's side ***/
 
 enum flow_state {
-    FLOW_NEW,       /* OPEN has not gone out */
-    FLOW_OPENING,   /* OPEN is out, OPENED has not come */
+    FLOW_NEW,     /* OPEN has not gone out */
+    FLOW_OPENING, /* OPEN is out, OPENED has not come */
     FLOW_OPEN,
-    FLOW_ENDED,     /* DONE has come, or the job was refused */
+    FLOW_ENDED, /* DONE has come, or the job was refused */
 };
 enum flow_state flow_state(const struct flow *flow);
 
@@ -74,16 +83,19 @@ struct flow_out {
     uint64_t bytes;         /* CREDIT, and OPEN: the credit granted for results */
     bool more;              /* ITEMS: a piece whose next follows */
     bool end;               /* OPEN: its items are all */
-    struct slice items;     /* ITEMS, and OPEN where count > 0: a reference is held by the flow until they are taken */
+    /* ITEMS, and OPEN where count > 0: the flow has a reference to the batch until the next call that may end
+     * it (taken, done, cancel, free), so who needs it for longer takes one. Of a batch with next_piece, this
+     * piece alone. */
+    struct slice items;
     const struct range *done; /* OPEN: the list of what is done, good until the next call */
     uint32_t done_count;
 };
 
 /*
  * The next message, into *out; false when there is none for now. What it says counts as sent.
- * OPEN comes once (and again after flow_lost), with the items that are there by then where they fit and nothing more is
- * needed; so it waits until something was put, flushed or ended.
- * CREDIT comes when about a quarter of the window is to be given back, or when the items wait for credit.
+ * OPEN comes once (and again after flow_lost), with the items that are there by then where they fit and
+ * nothing more is needed; so it waits until something was put, flushed or ended. CREDIT comes when about a
+ * quarter of the window is to be given back, or when the items wait for credit.
  */
 bool flow_next(struct flow *flow, struct flow_out *out);
 
@@ -93,22 +105,41 @@ int flow_opened(struct flow *flow, uint64_t credit);
 /* CREDIT. Returns 0 or -EPROTO (more than was used). */
 int flow_credit(struct flow *flow, uint64_t bytes);
 
-/*
- * RESULTS: checks that they are results that this job still wants: in order and without a gap, or (unordered) of items
- * that were sent and had no result, and that the daemon had the credit.
- * *skip: after a resume in the middle of a large result, how many bytes of this message were taken already.
- * Returns 0 or -EPROTO.
- */
-int flow_results(struct flow *flow, uint64_t first, const struct batch *batch, size_t *skip);
+/* What is to be done with a message of results. */
+struct flow_verdict {
+    bool drop;   /* all of it is to be dropped: the job was cancelled */
+    bool filter; /* some of its records were taken before the daemon was lost: drop those that flow_is_taken
+                    knows */
+    /* After a resume in the middle of a large result: the first `skip` bytes of record `partly` were taken
+     * already. */
+    uint32_t partly;
+    size_t skip;
+    /* What was taken of it is not how it begins now: the item has failed, and this record is to be dropped.
+     * Its further pieces say so too; with its last one comes flow_taken. */
+    bool mismatch;
+};
 
-/* DONE, or ERROR with this ref. */
-void flow_done(struct flow *flow);
+/*
+ * RESULTS: checks that they are results that this job still wants: in order and without a gap, or (unordered)
+ * of items that were sent and had no result, and that the daemon had the credit. Returns 0 or -EPROTO.
+ */
+int flow_results(struct flow *flow, uint64_t first, const struct batch *batch, struct flow_verdict *verdict);
+
+/* Was the result of this item taken already? */
+bool flow_is_taken(struct flow *flow, uint64_t index);
 
 /*
- * The daemon is lost: everything that was sent and has no taken result is to be sent anew, from the first index wanted.
- * The next message is OPEN again.
+ * DONE, or ERROR with this ref. complete: it says that every item had its result.
+ * Returns 0, or -EPROTO: they had not. The job has ended in either case.
  */
-void flow_lost(struct flow *flow);
+int flow_done(struct flow *flow, bool complete);
+
+/*
+ * The daemon is lost: everything that was sent and has no taken result is to be sent anew, from the first
+ * index wanted. The next message is OPEN again. Results that came and were not taken will come again: the
+ * caller drops them. Returns 0, or -ENOMEM: the job cannot go on and has ended.
+ */
+int flow_lost(struct flow *flow);
 
 /* Index after the last item that was put; the first index whose result was not taken. */
 uint64_t flow_total(const struct flow *flow);

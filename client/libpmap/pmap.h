@@ -1,6 +1,6 @@
 /*
- * libpmap: the client library of pmapd. A connection to a pool, map jobs on it, items in, results out: in order,
- * streamed, timed.
+ * libpmap: the client library of pmapd. A connection to a pool, map jobs on it, items in, results out: in
+ * order, streamed, timed.
  *
  *     pmap *pool;
  *     pmap_job *job;
@@ -12,12 +12,12 @@
  *     pmap_close_job(job);
  *     pmap_disconnect(pool);
  *
- * Results: 0 or a positive value is success, a negative one an error (a negative errno; pmap_error has the words).
- * Ownership: a pmap belongs to its caller until pmap_disconnect, a pmap_job until pmap_close_job. Data that is passed
- * in is copied. Data that comes out is the library's, good until the next call with the same job.
- * Thread-safety: a pmap and all its jobs are one unit: one thread at a time. Different pmaps are independent.
- * The library starts one thread of its own for each pmap (ZeroMQ's), blocks no signal in the caller's threads, and never
- * writes to a descriptor of the caller's nor ends the process.
+ * Results: 0 or a positive value is success, a negative one an error (a negative errno; pmap_error has the
+ * words). Ownership: a pmap belongs to its caller until pmap_disconnect, a pmap_job until pmap_close_job.
+ * Data that is passed in is copied. Data that comes out is the library's, good until the next call with the
+ * same job. Thread-safety: a pmap and all its jobs are one unit: one thread at a time. Different pmaps are
+ * independent. The library starts one thread of its own for each pmap (ZeroMQ's), blocks no signal in the
+ * caller's threads, and never writes to a descriptor of the caller's nor ends the process.
  */
 #ifndef PMAP_H
 #define PMAP_H
@@ -48,36 +48,37 @@ struct pmap_options {
 
 /*
  * Connects to a pool and waits for its answer.
- * endpoint: "ipc:///path"; NULL: $PMAP_ENDPOINT, else the system's pool where somebody listens, else this user's own.
- * options: NULL for the defaults. Never starts a daemon.
- * Before anything else is said, the peer is checked: it must run as root, as the owner of the socket's folder, or as the
- * caller.
- * Returns 0, or -ENOENT or -ECONNREFUSED (nobody listens), -ETIMEDOUT (no answer), -EACCES (the socket or the daemon
- * refuses this user, or the peer is not to be trusted), -EPROTONOSUPPORT (no common protocol version, or not an ipc
- * endpoint), -ENOMEM, … . *pool is set in any case where memory allows, so that pmap_error(*pool) can say more;
- * after an error it is of use for pmap_error and pmap_disconnect only (NULL: out of memory).
+ * endpoint: "ipc:///path"; NULL: $PMAP_ENDPOINT, else the system's pool where somebody listens, else this
+ * user's own. options: NULL for the defaults. Never starts a daemon. Before anything else is said, the peer
+ * is checked: it must run as root, as the owner of the socket's folder, or as the caller. Returns 0, or
+ * -ENOENT or -ECONNREFUSED (nobody listens), -ETIMEDOUT (no answer), -EACCES (the socket or the daemon
+ * refuses this user, or the peer is not to be trusted), -EPROTONOSUPPORT (no common protocol version, or not
+ * an ipc endpoint), -ENOMEM, … . *pool is set in any case where memory allows, so that pmap_error(*pool) can
+ * say more; after an error it is of use for pmap_error and pmap_disconnect only (NULL: out of memory).
  */
 PMAP_API int pmap_connect(const char *endpoint, const struct pmap_options *options, pmap **pool);
 
-/* Closes the connection; jobs that are open on it are cancelled and freed. NULL is accepted. Does not block. */
+/* Closes the connection; jobs that are open on it are cancelled and freed. NULL is accepted. Does not block.
+ */
 PMAP_API void pmap_disconnect(pmap *pool);
 
-/* One line on the last error of this connection or of a job on it, without a newline; "" when there was none. */
+/* One line on the last error of this connection or of a job on it, without a newline; "" when there was none.
+ */
 PMAP_API const char *pmap_error(const pmap *pool);
 
 /*
  * A descriptor for the caller's event loop, the same for the life of the connection. It becomes readable when
- * there may be something to do. It is edge-triggered in this sense: readiness may have been used up by any call of this
- * library, so a caller must call pmap_step, and take results until there are none, (1) after the descriptor was
- * readable, and (2) after every call that puts, ends, flushes or cancels; only then may it wait. It never needs to be
- * watched for writing. Do not read it.
+ * there may be something to do. It is edge-triggered in this sense: readiness may have been used up by any
+ * call of this library, so a caller must call pmap_step, and take results until there are none, (1) after the
+ * descriptor was readable, and (2) after every call that puts, ends, flushes or cancels; only then may it
+ * wait. It never needs to be watched for writing. Do not read it.
  */
 PMAP_API int pmap_fd(const pmap *pool);
 
 /*
  * Moves what can be moved: receives, and sends what is due. Does not wait.
- * Returns 0, or an error that ends the connection: -ECONNRESET (the daemon is gone), -EPROTO, -ENOMEM, or what the
- * daemon said (-EACCES, -EDQUOT, -ESHUTDOWN: it is stopping).
+ * Returns 0, or an error that ends the connection: -ECONNRESET (the daemon is gone), -EPROTO, -ENOMEM, or
+ * what the daemon said (-EACCES, -EDQUOT, -ESHUTDOWN: it is stopping).
  */
 PMAP_API int pmap_step(pmap *pool);
 
@@ -87,13 +88,13 @@ PMAP_API int pmap_wait(pmap *pool, int timeout_ms);
 
 /* What the daemon said of itself. */
 struct pmap_info {
-    const char *software;  /* "pmapd 0.1.0" */
-    unsigned protocol;     /* the version in use */
-    uint64_t instance;     /* random, new at each start of the daemon */
-    unsigned slots;        /* of the pool */
-    uint64_t max_item;     /* bytes */
-    uid_t uid;             /* that the daemon runs as */
-    const char *endpoint;  /* that was used */
+    const char *software; /* "pmapd 0.1.0" */
+    unsigned protocol;    /* the version in use */
+    uint64_t instance;    /* random, new at each start of the daemon */
+    unsigned slots;       /* of the pool */
+    uint64_t max_item;    /* bytes */
+    uid_t uid;            /* that the daemon runs as */
+    const char *endpoint; /* that was used */
 };
 /* Good until pmap_disconnect. Only after a pmap_connect that returned 0. */
 PMAP_API const struct pmap_info *pmap_get_info(const pmap *pool);
@@ -102,8 +103,8 @@ PMAP_API const struct pmap_info *pmap_get_info(const pmap *pool);
 PMAP_API int64_t pmap_ping(pmap *pool, int timeout_ms);
 
 /*
- * Asks "status", "functions" or "jobs". *data, *size: a MessagePack value (PROTOCOL.md has its fields), good until the
- * next query. Returns 0 or a negative error as pmap_step, -EINVAL (unknown query), -ETIMEDOUT.
+ * Asks "status", "functions" or "jobs". *data, *size: a MessagePack value (PROTOCOL.md has its fields), good
+ * until the next query. Returns 0 or a negative error as pmap_step, -EINVAL (unknown query), -ETIMEDOUT.
  */
 PMAP_API int pmap_query(pmap *pool, const char *what, int timeout_ms, const void **data, size_t *size);
 
@@ -118,11 +119,13 @@ struct pmap_job_options {
 };
 
 /*
- * Opens a job. function: a builtin's name. options: NULL for the defaults. Sends nothing by itself: the function and
- * the options are checked by the daemon, and what it refuses comes out of pmap_take as PMAP_FAILED.
- * Returns 0, -EINVAL (an option out of range, a name over 4096 bytes), -ENOMEM, or the connection's error.
+ * Opens a job. function: a builtin's name. options: NULL for the defaults. Sends nothing by itself: the
+ * function and the options are checked by the daemon, and what it refuses comes out of pmap_take as
+ * PMAP_FAILED. Returns 0, -EINVAL (an option out of range, a name over 4096 bytes), -ENOMEM, or the
+ * connection's error.
  */
-PMAP_API int pmap_open(pmap *pool, const char *function, const struct pmap_job_options *options, pmap_job **job);
+PMAP_API int pmap_open(pmap *pool, const char *function, const struct pmap_job_options *options,
+                       pmap_job **job);
 
 /*
  * Adds an item: `len` bytes of any content (data may be NULL where len is 0). Never blocks.
@@ -149,27 +152,28 @@ enum pmap_taken {
 };
 
 struct pmap_result {
-    uint64_t index;      /* of the item, from 0 */
-    const void *data;    /* the result's bytes */
+    uint64_t index;   /* of the item, from 0 */
+    const void *data; /* the result's bytes */
     size_t size;
-    int more;            /* 1: a piece of a large result; the next pmap_take gives the next piece of the same item */
-    int failed;          /* 1: the item failed (in its last piece) */
-    const char *error;   /* why, NUL-terminated; NULL unless failed */
-    int64_t time_ns;     /* that the item took (with its last piece) */
+    int more;   /* 1: a piece of a large result; the next pmap_take gives the next piece of the same item */
+    int failed; /* 1: the item failed (in its last piece) */
+    const char *error; /* why, NUL-terminated; NULL unless failed */
+    int64_t time_ns;   /* that the item took (with its last piece) */
 };
 typedef struct pmap_result pmap_result;
 
 /*
- * The next result: in the order of the items, or as they come with `unordered`. Taking a result returns its credit, so
- * a caller that stops taking stops its job and nothing else. Does not wait; calls pmap_step when it has none at hand.
- * Returns an enum pmap_taken, or a negative error as pmap_step.
+ * The next result: in the order of the items, or as they come with `unordered`. Taking a result returns its
+ * credit, so a caller that stops taking stops its job and nothing else. Does not wait; calls pmap_step when
+ * it has none at hand. Returns an enum pmap_taken, or a negative error as pmap_step.
  */
 PMAP_API int pmap_take(pmap_job *job, struct pmap_result *result);
 
 /* The same, waiting up to timeout_ms (-1: without end) for it. PMAP_NONE when the time has passed; -EINTR. */
 PMAP_API int pmap_wait_take(pmap_job *job, int timeout_ms, struct pmap_result *result);
 
-/* Why the job ended with PMAP_FAILED: one line; and the error's code of PROTOCOL.md into *code where that is not NULL. */
+/* Why the job ended with PMAP_FAILED: one line; and the error's code of PROTOCOL.md into *code where that is
+ * not NULL. */
 PMAP_API const char *pmap_job_error(const pmap_job *job, unsigned *code);
 
 /* A job's timing and counts: complete once pmap_take has said PMAP_DONE or PMAP_CANCELLED. Times in ns. */

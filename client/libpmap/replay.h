@@ -1,0 +1,93 @@
+/*
+ * The replay buffer of one job: the items that were put and whose results were not taken, in the batches in
+ * which they travel; how far they have been sent; and, for a job without order, which of them had a result
+ * and which were taken. Knows nothing of credit or of messages: that is flow's. Pure; one thread at a time;
+ * never logs, never exits.
+ */
+#ifndef PMAP_REPLAY_H
+#define PMAP_REPLAY_H
+
+#include "common/batch.h"
+#include "common/protocol.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct block;
+TAILQ_HEAD(block_list, block);
+
+struct replay {
+    struct block_list blocks; /* ascending by index */
+    struct block *filling;    /* the last one, while items are still added to it; else NULL */
+    struct block *hint;       /* where the last search ended, or NULL */
+    struct {                  /* the next record to send */
+        struct block *block;  /* NULL: the next one that is made */
+        uint32_t record;
+        size_t offset;       /* of that record */
+        struct batch *piece; /* of a large item, the piece to send; else NULL */
+    } cursor;
+    bool unordered;
+    size_t batch_size;
+    uint32_t ranges_max, stones; /* most ranges that may be listed; blocks that are only a range */
+    uint64_t total;              /* items put */
+    uint64_t flushed;            /* items below this may go although their batch is not full */
+    uint64_t wanted;             /* ordered: the item whose result is to be taken next */
+    uint64_t kept;               /* credit's cost of all that was not taken */
+    struct range *ranges;        /* what the last replay_rewind listed */
+    uint32_t range_count;
+};
+
+/* Largest record that goes in one message; what is larger goes in pieces of this size. */
+enum { REPLAY_PIECE_MAX = PROTOCOL_MESSAGE_MAX - 4 };
+
+void replay_init(struct replay *r, bool unordered, size_t batch_size, uint32_t ranges_max);
+/* Drops all that is kept; total and wanted stay. */
+void replay_drop(struct replay *r);
+
+/* Copies an item to the end. Returns 0 or -ENOMEM (nothing was added). */
+int replay_put(struct replay *r, const void *data, size_t len);
+
+/*
+ * Cuts what may be sent next out of the batches, and counts it as sent: *items, the index of its first item,
+ * and whether it is a piece whose next follows. inlined: only what an OPEN may carry. Returns false when
+ * there is nothing (that fits).
+ */
+bool replay_next(struct replay *r, bool inlined, struct slice *items, uint64_t *first, bool *more);
+
+/* Is there something that replay_next would give? */
+bool replay_ready(struct replay *r);
+/* Has all that was put been sent? */
+bool replay_all_sent(struct replay *r);
+/* Items below this index were sent wholly, or need not be sent. */
+uint64_t replay_sent(const struct replay *r);
+
+/* Unordered only: notes that the results of [first, first + count) came. Returns 0 or -EPROTO (never sent, or
+ * came before; nothing is noted then). *again: some of them had been taken before. */
+int replay_got(struct replay *r, uint64_t first, uint32_t count, bool *again);
+
+/* Unordered only: did the result of this item, which was sent, come? */
+bool replay_has_got(struct replay *r, uint64_t index);
+/* Was its result taken? */
+bool replay_is_taken(struct replay *r, uint64_t index);
+/* Did all items put have their results, taken or not? Unordered only. */
+bool replay_all_got(const struct replay *r);
+
+/*
+ * These results were taken: their items need not be kept. *cost: of the items. Ordered: first must be
+ * `wanted`. Returns 0 or -EINVAL (unordered: no such result came, or it was taken before).
+ */
+int replay_taken(struct replay *r, uint64_t first, uint32_t count, uint64_t *cost);
+
+/* The lowest index whose result was not taken. */
+uint64_t replay_wanted(const struct replay *r);
+
+/*
+ * Starts sending anew from the first item wanted. ranges and range_count then list what need not be sent.
+ * Where there are more ranges than may be listed, the surplus is sent again, and replay_got says so when it
+ * comes. Returns 0 or -ENOMEM (nothing has changed).
+ */
+int replay_rewind(struct replay *r);
+
+#endif
