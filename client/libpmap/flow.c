@@ -278,23 +278,19 @@ int flow_credit(struct flow *flow, uint64_t bytes)
     return 0;
 }
 
-/* Compares a part of the large result that was taken in part; how much of it is to be skipped, or -EBADMSG.
- */
-static int check_prefix(struct flow *flow, const uint8_t *data, size_t len, bool last, size_t *skip)
+/* Compares a part of the large result that was taken in part; returns how much of it is to be skipped. */
+static size_t check_prefix(struct flow *flow, const uint8_t *data, size_t len, bool last)
 {
-    if (flow->mismatch)
-        return -EBADMSG;
     uint64_t left = flow->taken_prefix.size - flow->checked_prefix.size;
     size_t part = left < len ? (size_t)left : len;
     prefix_add(&flow->checked_prefix, data, part);
     if (part == left ? !prefix_equal(&flow->checked_prefix, &flow->taken_prefix) : last) {
         flow->mismatch = true;
-        return -EBADMSG;
-    }
-    if (part == left)
         flow->checking = false;
-    *skip = part;
-    return 0;
+    } else if (part == left) {
+        flow->checking = false;
+    }
+    return part;
 }
 
 /* Are these the results that come next? Notes that they came. */
@@ -339,14 +335,13 @@ int flow_results(struct flow *flow, uint64_t first, const struct batch *batch, s
     flow->next_piece_of = first;
     if ((flow->checking || flow->mismatch) && flow->partly_index >= first &&
         flow->partly_index - first < batch->count) {
-        v.skip_record = (uint32_t)(flow->partly_index - first);
+        v.partly = (uint32_t)(flow->partly_index - first);
         size_t offset = 0;
-        for (uint32_t i = 0; i < v.skip_record; i++)
+        for (uint32_t i = 0; i < v.partly; i++)
             offset += batch_length(batch, i);
-        rc = check_prefix(flow, batch->bytes + offset, batch_length(batch, v.skip_record), !batch->more,
-                          &v.skip);
-        if (rc < 0)
-            return rc;
+        if (flow->checking)
+            v.skip = check_prefix(flow, batch->bytes + offset, batch_length(batch, v.partly), !batch->more);
+        v.mismatch = flow->mismatch;
     }
     *verdict = v;
     return 0;
