@@ -1,7 +1,8 @@
 /*
- * pmapd.conf(5): read once at start-up (and at --check-config), checked whole, names turned into numbers here, so that
- * nothing later has to look a name up. The parser is libini_config; the table of keys with their kinds, ranges and
- * defaults is in config.c, once. Never logs: an error comes back as text with file and line.
+ * pmapd.conf(5): read once at start-up (and at --check-config), checked whole, names turned into numbers
+ * here, so that nothing later has to look a name up. The parser is libini_config, behind inifile.h; the table
+ * of keys with their kinds, ranges and defaults is in config.c, once. Never logs: an error comes back as text
+ * with file and line.
  */
 #ifndef PMAPD_CONFIG_H
 #define PMAPD_CONFIG_H
@@ -22,6 +23,9 @@ struct access_list {
     size_t gid_count;
 };
 
+/* The most slots that a pool may have, in the file and on the command line. */
+enum { CONFIG_SLOTS_MAX = 4096 };
+
 /* What an owner may have: [defaults], then the first [group NAME] that fits, then [user NAME], key by key. */
 struct limits {
     int weight;            /* 1 … 10000 */
@@ -38,17 +42,17 @@ struct config_section; /* a [user …] or [group …]: private to config.c */
 
 struct config {
     /* [daemon] */
-    char *user;                   /* the broker's own user; only looked at by root's system daemon */
-    char **endpoints;             /* checked; NULL-terminated, at least one unless private */
+    char *user;       /* the broker's own user; only looked at by root's system daemon */
+    char **endpoints; /* checked; NULL-terminated, at least one, none twice */
     int64_t stop_timeout_ns;
     int64_t kill_grace_ns;
-    uint64_t queued_bytes;        /* input and results held for all owners together */
+    uint64_t queued_bytes; /* input and results held for all owners together */
     /* [pool] */
-    int slots;                    /* 0: auto */
+    int slots; /* 0: auto */
     int64_t chunk_target_ns;
     bool guarantee;
     int64_t guarantee_after_ns;
-    int guarantee_max;            /* 0: as many as slots */
+    int guarantee_max; /* 0: as many as slots */
     /* [access] */
     struct access_list allow, deny, admin;
     bool allow_root;
@@ -63,15 +67,19 @@ struct config {
 /* Room for any message that config_read gives, its NUL included. */
 enum { CONFIG_ERROR_MAX = 512 };
 
-/* Fills *c with the defaults of pmapd.conf(5). Returns 0 or -ENOMEM. */
+/*
+ * Fills *c with the defaults of pmapd.conf(5); of admin's only those that exist on this machine. Returns 0 or
+ * -ENOMEM.
+ */
 int config_defaults(struct config *c);
 
 /*
  * Reads `path` over the defaults. error: at least CONFIG_ERROR_MAX bytes, set on failure to one line such as
  * "/etc/pmapd/pmapd.conf:12: unknown key 'slot' in [pool]; did you mean 'slots'?".
- * Checks everything: unknown sections and keys, ranges, units, names that do not exist, a key or section given twice,
- * lines that are too long or not of the form `key = value`.
- * Returns 0, -ENOENT or another errno of open(2), -EINVAL (the text is at fault), -ENOMEM. *c is untouched on failure.
+ * Checks everything: unknown sections and keys, ranges, units, names that do not exist, a key or section
+ * given twice, lines that are too long or not of the form `key = value`. The user of [daemon] is not looked
+ * up. Returns 0, -ENOENT or another errno of open(2), -EINVAL (the text is at fault), -ENOMEM. *c need not be
+ * initialised: it is overwritten on success, untouched on failure.
  */
 int config_read(const char *path, struct config *c, char *error);
 

@@ -1,6 +1,6 @@
 /*
- * The daemon's log: builds a whole line, harmless to a terminal and to the journal, and writes it at once. Who logs
- * what, and when, is the callers' business.
+ * The daemon's log: builds a whole line, harmless to a terminal and to the journal, and writes it at once.
+ * Who logs what, and when, is the callers' business.
  */
 #include "daemon/log.h"
 
@@ -17,7 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A write of up to PIPE_BUF (4096) bytes to a pipe is atomic, so lines of several threads and processes do not mix. */
+/* A write of up to PIPE_BUF (4096) bytes to a pipe is atomic, so lines of several threads and processes do
+ * not mix. */
 enum { LOG_LINE_MAX = 4096, LOG_TEXT_MAX = 3072 };
 
 /* Set once by log_init, before there are threads; read only afterwards. */
@@ -27,10 +28,12 @@ static struct {
     bool journal; /* stderr goes to the journal: <N> before each line, no time */
 } log_to = {.program = "pmapd", .level = LOG_INFO};
 
-/* Guards the counters of every struct log_limit; held for the bookkeeping only, never while a line is written. */
+/* Guards the counters of every struct log_limit; held for the bookkeeping only, never while a line is
+ * written. */
 static pthread_mutex_t limit_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* Does $JOURNAL_STREAM ("device:inode", set by systemd) name what stderr is now? After `2>file` it does not. */
+/* Does $JOURNAL_STREAM ("device:inode", set by systemd) name what stderr is now? After `2>file` it does not.
+ */
 static bool stderr_is_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
@@ -70,8 +73,8 @@ static size_t put_prefix(char *line, size_t size, int priority)
 }
 
 /*
- * Copies text to out with control characters (also U+0080 to U+009F, which some terminals obey) and bytes that are not
- * UTF-8 as \xNN. Returns the length written; *cut is set when not all fitted. No NUL is added.
+ * Copies text to out with control characters (also U+0080 to U+009F, which some terminals obey) and bytes
+ * that are not UTF-8 as \xNN. Returns the length written; *cut is set when not all fitted. No NUL is added.
  */
 static size_t put_escaped(char *out, size_t size, const char *text, bool *cut)
 {
@@ -81,7 +84,8 @@ static size_t put_escaped(char *out, size_t size, const char *text, bool *cut)
     while (left > 0) {
         size_t n = utf8_length(text, left);
         unsigned char first = (unsigned char)text[0];
-        bool plain = n > 0 && first >= 0x20 && first != 0x7f && !(first == 0xc2 && (unsigned char)text[1] < 0xa0);
+        bool plain =
+            n > 0 && first >= 0x20 && first != 0x7f && !(first == 0xc2 && (unsigned char)text[1] < 0xa0);
         size_t need = plain ? n : 4;
 
         if (used + need > size) {
@@ -125,10 +129,8 @@ static void put_line(int priority, unsigned long left_out, const char *format, v
 
     used = put_prefix(line, sizeof(line), priority);
     used += put_escaped(line + used, sizeof(line) - used - end_length - 3, text, &cut);
-    if (cut) {
-        memcpy(line + used, "...", 3);
-        used += 3;
-    }
+    for (int dots = cut ? 3 : 0; dots > 0; dots--)
+        line[used++] = '.';
     memcpy(line + used, end, end_length);
     used += end_length;
     do {
@@ -148,7 +150,8 @@ void log_line(int priority, const char *format, ...)
     va_end(args);
 }
 
-/* Counts one line against the limit. True when it may be written; *left_out is then how many were not, before it. */
+/* Counts one line against the limit. True when it may be written; *left_out is then how many were not, before
+ * it. */
 static bool limit_pass(struct log_limit *limit, unsigned long *left_out)
 {
     struct timespec now;

@@ -1,7 +1,8 @@
 /*
  * The daemon's log: one line an event worth waking up for, to stderr; with <N> priorities under systemd (when
- * $JOURNAL_STREAM names our stderr), with a time of day and the program's name otherwise. Only daemon/ logs; the core,
- * common/ and libpmap return errors. Thread-safe: a line is one write(2). Nothing of a user's data goes in.
+ * $JOURNAL_STREAM names our stderr), with a time of day and the program's name otherwise. Only daemon/ logs;
+ * the core, common/ and libpmap return errors. Thread-safe: a line is one write(2). Nothing of a user's data
+ * goes in.
  */
 #ifndef PMAPD_LOG_H
 #define PMAPD_LOG_H
@@ -16,8 +17,8 @@ void log_init(const char *program, int level);
 void log_line(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * As log_line, but at most `burst` lines in any `interval_s` seconds for this `limit` (a static of the caller's);
- * then, with the next line that gets through, how many were left out.
+ * As log_line, but at most `burst` lines in any `interval_s` seconds for this `limit` (a static of the
+ * caller's); then, with the next line that gets through, how many were left out.
  */
 struct log_limit {
     long window_s;
@@ -25,8 +26,12 @@ struct log_limit {
     int used;
     unsigned long suppressed;
 };
-#define LOG_LIMIT(burst_, interval_) {.burst = (burst_), .interval_s = (interval_)}
-void log_limited(struct log_limit *limit, int priority, const char *format, ...) __attribute__((format(printf, 3, 4)));
+#define LOG_LIMIT(burst_, interval_)                                                                         \
+    {                                                                                                        \
+        .burst = (burst_), .interval_s = (interval_)                                                         \
+    }
+void log_limited(struct log_limit *limit, int priority, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #define log_error(...)   log_line(LOG_ERR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_WARNING, __VA_ARGS__)

@@ -81,7 +81,8 @@ int units_bool(const char *text, bool *out)
 }
 
 /* The first unit that divides value, or the smallest. */
-static const char *format(uint64_t value, const struct unit *units, size_t unit_count, char out[UNITS_TEXT_MAX])
+static const char *format(uint64_t value, const struct unit *units, size_t unit_count,
+                          char out[UNITS_TEXT_MAX])
 {
     size_t i = 0;
 

@@ -1,6 +1,6 @@
 /*
- * The values of pmapd.conf(5) that are numbers: sizes, times, counts and yes/no, from text and back to text for a
- * message. Strict: no sign, no fraction, nothing after the unit. Pure, thread-safe.
+ * The values of pmapd.conf(5) that are numbers: sizes, times, counts and yes/no, from text and back to text
+ * for a message. Strict: no sign, no fraction, nothing after the unit. Pure, thread-safe.
  */
 #ifndef PMAPD_UNITS_H
 #define PMAPD_UNITS_H
@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* All return 0, -EINVAL (not of this form; for a time also: no unit) or -ERANGE (does not fit), *out untouched then. */
+/* All return 0, -EINVAL (not of this form; for a time also: no unit) or -ERANGE (does not fit), *out
+ * untouched then. */
 
 /* "64M": bytes, or K, M, G for powers of 1024. */
 int units_size(const char *text, uint64_t *out);

@@ -3,7 +3,6 @@
  */
 #include "daemon/utf8.h"
 
-
 size_t utf8_length(const char *bytes, size_t size)
 {
     const unsigned char *b = (const unsigned char *)bytes;
