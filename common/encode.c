@@ -28,6 +28,8 @@ static int wire_grow(struct wire *w, size_t need)
     if (need > PROTOCOL_HEADER_MAX)
         return -EMSGSIZE;
     size_t capacity = 2 * w->capacity > need ? 2 * w->capacity : need;
+    if (capacity > PROTOCOL_HEADER_MAX)
+        capacity = PROTOCOL_HEADER_MAX; /* so that it never holds more */
     uint8_t *data = malloc(capacity);
     if (!data)
         return -ENOMEM;
