@@ -1,14 +1,15 @@
 /*
- * The core: sessions, jobs, the scheduler, the chunker and the pool's state. It decides; the broker moves. Events and the
- * time go in (the functions below), actions come out (core_next). There is no socket, no clock, no process and no log in
- * it, so the same code runs in the daemon and under the simulation.
+ * The core: sessions, jobs, the scheduler, the chunker and the pool's state. It decides; the broker moves.
+ * Events and the time go in (the functions below), actions come out (core_next). There is no socket, no
+ * clock, no process and no log in it, so the same code runs in the daemon and under the simulation.
  *
  * Time is int64 ns of any monotonic clock; it must never go back from call to call.
  * Thread-safety: none; the broker's thread owns the whole core.
- * Ownership: structs session, job and worker belong to the core and are opaque; each lives until the event that ends it
- * (core_session_close, core_worker_gone; a job: until its ACTION_DONE or ACTION_ERROR has come out, or its session has
- * closed). A batch is borrowed for the call, and the core takes a reference of its own where it keeps it.
- * Cost: the hot path (items, results, next) allocates only when a free list is empty; a decision is O(log owners).
+ * Ownership: structs session, job and worker belong to the core and are opaque; each lives until the event
+ * that ends it (core_session_close, core_worker_gone; a job: until its ACTION_DONE or ACTION_ERROR has come
+ * out, or its session has closed). A batch is borrowed for the call, and the core takes a reference of its
+ * own where it keeps it. Cost: the hot path (items, results, next) allocates only when a free list is empty;
+ * a decision is O(log owners).
  */
 #ifndef PMAP_CORE_H
 #define PMAP_CORE_H
@@ -27,11 +28,13 @@ struct job;     /* one map call of a session */
 struct worker;  /* what runs chunks, one at a time */
 
 struct core_config {
-    int64_t chunk_target_ns;   /* what a chunk should take */
-    uint64_t queued_bytes;     /* input and results held for all owners together */
-    uint64_t job_window;       /* most credit for input, and most results held, of one job; 0: the default (4 MiB) */
-    uint32_t queue_depth;      /* most chunks queued ahead at a worker; 0: the default (32) */
-    int64_t queue_ahead_ns;    /* what may be queued ahead at a worker, in expected time; 0: the default (1 ms) */
+    int64_t chunk_target_ns; /* what a chunk should take */
+    uint64_t queued_bytes;   /* input and results held for all owners together */
+    uint64_t
+        job_window; /* most credit for input, and most results held, of one job; 0: the default (4 MiB) */
+    uint32_t queue_depth; /* most chunks queued ahead at a worker; 0: the default (32) */
+    int64_t
+        queue_ahead_ns; /* what may be queued ahead at a worker, in expected time; 0: the default (1 ms) */
 };
 
 /* What an owner may have; given with each session, the latest one holds. */
@@ -56,7 +59,8 @@ void core_free(struct core *core);
 int core_session_open(struct core *core, uid_t uid, const struct owner_limits *limits, void *cookie,
                       struct session **session);
 
-/* The client is gone: its jobs are dropped without a word, chunks in flight live on as orphans. Frees the session. */
+/* The client is gone: its jobs are dropped without a word, chunks in flight live on as orphans. Frees the
+ * session. */
 void core_session_close(struct core *core, struct session *session, int64_t now_ns);
 
 void *session_cookie(const struct session *session);
@@ -64,36 +68,37 @@ void *session_cookie(const struct session *session);
 /*** Jobs ***/
 
 struct job_request {
-    uint64_t ref;              /* the client's number */
-    const void *function;      /* the broker's own; comes back with each ACTION_CHUNK */
-    int64_t expected_ns;       /* a first guess of the time per item; 0: none, measure first */
+    uint64_t ref;         /* the client's number */
+    const void *function; /* the broker's own; comes back with each ACTION_CHUNK */
+    int64_t expected_ns;  /* a first guess of the time per item; 0: none, measure first */
     struct job_options options;
-    uint64_t credit;           /* for results */
-    uint64_t first;            /* index of the first item wanted */
-    const struct range *done;  /* copied */
+    uint64_t credit;          /* for results */
+    uint64_t first;           /* index of the first item wanted */
+    const struct range *done; /* copied */
     uint32_t done_count;
 };
 
 /*
- * Opens a job. Comes out as ACTION_OPENED; inline items and the end follow by core_job_items and core_job_end in the
- * same turn.
- * Returns 0, -EEXIST (the session has a job of that ref), -EDQUOT (the owner's limit of jobs), -ENOMEM.
+ * Opens a job. Comes out as ACTION_OPENED; inline items and the end follow by core_job_items and core_job_end
+ * in the same turn. Returns 0, -EEXIST (the session has a job of that ref), -EDQUOT (the owner's limit of
+ * jobs), -ENOMEM.
  */
-int core_job_open(struct core *core, struct session *session, const struct job_request *request, int64_t now_ns,
-                  struct job **job);
+int core_job_open(struct core *core, struct session *session, const struct job_request *request,
+                  int64_t now_ns, struct job **job);
 
 /* The session's job of that ref, or NULL when there is none (never was, or has ended). */
 struct job *core_job_find(struct session *session, uint64_t ref);
 
 /*
  * Items from index `first` on; a batch with `more` is a piece of one large item.
- * Returns 0, -EPROTO (not the index that comes next, a run into a done range, behind the end, other items between the
- * pieces of one), -ENOBUFS (no credit was left), -EMSGSIZE (an item over PROTOCOL_ITEM_MAX), -ENOMEM. The job is as
- * before when it fails.
+ * Returns 0, -EPROTO (not the index that comes next, a run into a done range, behind the end, other items
+ * between the pieces of one), -ENOBUFS (no credit was left), -EMSGSIZE (an item over PROTOCOL_ITEM_MAX),
+ * -ENOMEM. The job is as before when it fails.
  */
 int core_job_items(struct core *core, struct job *job, uint64_t first, struct batch *batch, int64_t now_ns);
 
-/* No more items; total: the index after the last one. Returns 0 or -EPROTO (it is not that, or was said before). */
+/* No more items; total: the index after the last one. Returns 0 or -EPROTO (it is not that, or was said
+ * before). */
 int core_job_end(struct core *core, struct job *job, uint64_t total, int64_t now_ns);
 
 /* The client has written results of `bytes` credit. Returns 0 or -EPROTO (more than was sent). */
@@ -114,10 +119,10 @@ void *worker_cookie(const struct worker *worker);
 
 /*
  * WORKED from a worker, for the first chunk that it holds.
- * batch: results of the next items of that chunk, or NULL for none. last: the chunk ends here, and items without a
- * result are handed back.
- * Returns 0, or -EPROTO (not its first chunk, more results than items, a piece out of place, `last` within a piece):
- * the worker cannot be trusted, and the caller says core_worker_gone. -ENOMEM likewise.
+ * batch: results of the next items of that chunk, or NULL for none. last: the chunk ends here, and items
+ * without a result are handed back. Returns 0, or -EPROTO (not its first chunk, more results than items, a
+ * piece out of place, `last` within a piece): the worker cannot be trusted, and the caller says
+ * core_worker_gone. -ENOMEM likewise.
  */
 int core_worked(struct core *core, struct worker *worker, uint64_t chunk, struct batch *batch, bool last,
                 int64_t run_ns, int64_t cpu_ns, int64_t now_ns);
@@ -160,12 +165,12 @@ struct action {
             uint64_t bytes;
         } credit;
         struct {
-            uint64_t first;               /* index of the first record */
-            struct batch *const *blocks;  /* results in order, to be sent as one message */
-            size_t count;                 /* of blocks */
-            uint32_t records;             /* in all of them */
-            size_t size;                  /* of all their bytes */
-            bool more;                    /* there is one block, a piece whose next comes later */
+            uint64_t first;              /* index of the first record */
+            struct batch *const *blocks; /* results in order, to be sent as one message */
+            size_t count;                /* of blocks */
+            uint32_t records;            /* in all of them */
+            size_t size;                 /* of all their bytes */
+            bool more;                   /* there is one block, a piece whose next comes later */
             bool has_done;
             struct job_report done;
         } results;
@@ -174,14 +179,14 @@ struct action {
             uint64_t job, first; /* index of its first item */
             const void *function;
             struct slice items; /* with pieces: the whole chain slice.batch->next_piece, one record */
-        } chunk;
+        } work;
     };
 };
 
 /*
- * The next thing to do, into *action; false when there is none for now. What it points to is good until the next call of
- * any function of the core. Call it until it says false after each event, or after a handful of them: what has
- * gathered by then goes out in fewer messages.
+ * The next thing to do, into *action; false when there is none for now. What it points to is good until the
+ * next call of any function of the core. Call it until it says false after each event, or after a handful of
+ * them: what has gathered by then goes out in fewer messages.
  */
 bool core_next(struct core *core, int64_t now_ns, struct action *action);
 
@@ -191,14 +196,14 @@ enum { RESULTS_BLOCKS_MAX = 256, RESULTS_SIZE_SOFT = 128 << 10 };
 /*** Looking ***/
 
 struct core_counts {
-    uint32_t workers, busy;     /* workers, and those that run a chunk */
-    uint32_t sessions, owners;  /* connected; known */
-    uint32_t jobs, waiting;     /* open jobs; those with items that no worker has */
-    uint32_t orphans;           /* chunks whose job is gone */
-    uint64_t queued_items;      /* that no worker has */
-    uint64_t held_bytes;        /* input and results held */
+    uint32_t workers, busy;    /* workers, and those that run a chunk */
+    uint32_t sessions, owners; /* connected; known */
+    uint32_t jobs, waiting;    /* open jobs; those with items that no worker has */
+    uint32_t orphans;          /* chunks whose job is gone */
+    uint64_t queued_items;     /* that no worker has */
+    uint64_t held_bytes;       /* input and results held */
     uint64_t jobs_done, items_done, items_failed, chunks_done; /* since the start */
-    int64_t run_ns, cpu_ns;     /* busy slot time and CPU time since the start */
+    int64_t run_ns, cpu_ns; /* busy slot time and CPU time since the start */
 };
 void core_counts(const struct core *core, struct core_counts *counts);
 
@@ -209,7 +214,8 @@ struct owner_view {
     uint64_t items_done;
     int64_t run_ns, cpu_ns;
 };
-/* The owner after *cursor (start with NULL) in the order of uids into *view; false at the end. No event between calls. */
+/* The owner after *cursor (start with NULL) in the order of uids into *view; false at the end. No event
+ * between calls. */
 bool core_owner_next(const struct core *core, const void **cursor, struct owner_view *view);
 
 struct job_view {
@@ -225,8 +231,8 @@ struct job_view {
 bool core_job_next(const struct core *core, const void **cursor, struct job_view *view);
 
 /*
- * Checks every invariant that can be seen from the whole state (sums, lists, credits, order, work conservation): for
- * the simulation and the tests; slow. Returns NULL, or what is wrong in a static text.
+ * Checks every invariant that can be seen from the whole state (sums, lists, credits, order, work
+ * conservation): for the simulation and the tests; slow. Returns NULL, or what is wrong in a static text.
  */
 const char *core_check(const struct core *core, int64_t now_ns);
 

@@ -1,0 +1,215 @@
+/* The core's life, its sessions and owners, and the one loop that turns its state into actions. */
+#include "daemon/core/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+void *spare_take(struct spare *spare)
+{
+    void *object = spare->first;
+    if (object == NULL)
+        return calloc(1, spare->size);
+    memcpy(&spare->first, object, sizeof spare->first);
+    memset(object, 0, spare->size);
+    return object;
+}
+
+void spare_give(struct spare *spare, void *object)
+{
+#ifdef __SANITIZE_ADDRESS__
+    (void)spare; /* so that the sanitizer sees a use after it */
+    free(object);
+#else
+    if (object == NULL)
+        return;
+    memcpy(object, &spare->first, sizeof spare->first);
+    spare->first = object;
+#endif
+}
+
+void spare_free(struct spare *spare)
+{
+    while (spare->first != NULL) {
+        void *object = spare->first;
+        memcpy(&spare->first, object, sizeof spare->first);
+        free(object);
+    }
+}
+
+struct core *core_new(const struct core_config *config)
+{
+    struct core *core = calloc(1, sizeof *core);
+    if (core == NULL)
+        return NULL;
+    core->config = *config;
+    if (core->config.job_window == 0)
+        core->config.job_window = WINDOW_DEFAULT;
+    if (core->config.queue_depth == 0)
+        core->config.queue_depth = QUEUE_DEPTH_DEFAULT;
+    if (core->config.queue_ahead_ns == 0)
+        core->config.queue_ahead_ns = QUEUE_AHEAD_DEFAULT_NS;
+    RB_INIT(&core->owners);
+    RB_INIT(&core->runnable);
+    RB_INIT(&core->jobs);
+    LIST_INIT(&core->sessions);
+    LIST_INIT(&core->orphans);
+    TAILQ_INIT(&core->outbox);
+    TAILQ_INIT(&core->controls);
+    TAILQ_INIT(&core->idle);
+    TAILQ_INIT(&core->hungry);
+    TAILQ_INIT(&core->full);
+    core->next_check_ns = INT64_MAX;
+    core->spare_segments.size = sizeof(struct segment);
+    core->spare_blocks.size = sizeof(struct block);
+    core->spare_chunks.size = sizeof(struct chunk);
+    core->spare_sent.size = sizeof(struct sent);
+    return core;
+}
+
+void settle_last_action(struct core *core)
+{
+    for (size_t i = 0; i < core->out_count; i++)
+        batch_unref(core->out[i]);
+    core->out_count = 0;
+    batch_unref(core->out_items);
+    core->out_items = NULL;
+    if (core->out_job != NULL) {
+        struct job *job = core->out_job;
+        core->out_job = NULL;
+        job_free(core, job);
+    }
+}
+
+void core_free(struct core *core)
+{
+    if (core == NULL)
+        return;
+    settle_last_action(core);
+    struct session *session;
+    while ((session = LIST_FIRST(&core->sessions)) != NULL)
+        core_session_close(core, session, 0);
+    settle_last_action(core);
+    struct worker_list *lists[] = {&core->idle, &core->hungry, &core->full};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        struct worker *worker;
+        while ((worker = TAILQ_FIRST(lists[i])) != NULL)
+            core_worker_gone(core, worker, 0);
+    }
+    struct owner *owner;
+    while ((owner = RB_MIN(owner_uids, &core->owners)) != NULL) {
+        RB_REMOVE(owner_uids, &core->owners, owner);
+        free(owner);
+    }
+    spare_free(&core->spare_segments);
+    spare_free(&core->spare_blocks);
+    spare_free(&core->spare_chunks);
+    spare_free(&core->spare_sent);
+    free(core);
+}
+
+static struct owner *owner_get(struct core *core, uid_t uid)
+{
+    struct owner key = {.uid = uid};
+    struct owner *owner = RB_FIND(owner_uids, &core->owners, &key);
+    if (owner != NULL)
+        return owner;
+    owner = calloc(1, sizeof *owner);
+    if (owner == NULL)
+        return NULL;
+    owner->uid = uid;
+    share_init(&owner->share, 1);
+    RB_INIT(&owner->jobs);
+    TAILQ_INIT(&owner->capped);
+    RB_INSERT(owner_uids, &core->owners, owner);
+    core->owner_count++;
+    return owner;
+}
+
+int core_session_open(struct core *core, uid_t uid, const struct owner_limits *limits, void *cookie,
+                      struct session **session)
+{
+    settle_last_action(core);
+    struct session *s = calloc(1, sizeof *s);
+    struct owner *owner = s != NULL ? owner_get(core, uid) : NULL;
+    if (owner == NULL) {
+        free(s);
+        return -ENOMEM;
+    }
+    owner->limits = *limits;
+    /* Weights are ratios; a change counts from here on, so what was charged until now keeps its old weight.
+     */
+    owner->share.weight = limits->weight != 0 ? limits->weight : 1;
+    s->owner = owner;
+    s->cookie = cookie;
+    RB_INIT(&s->jobs);
+    LIST_INSERT_HEAD(&core->sessions, s, link);
+    owner->sessions++;
+    core->session_count++;
+    *session = s;
+    return 0;
+}
+
+void core_session_close(struct core *core, struct session *session, int64_t now_ns)
+{
+    settle_last_action(core);
+    struct job *job;
+    while ((job = RB_MIN(job_refs, &session->jobs)) != NULL) {
+        job_orphan(core, job, now_ns);
+        if (job->in_flight == 0)
+            job_free(core, job);
+    }
+    LIST_REMOVE(session, link);
+    session->owner->sessions--;
+    core->session_count--;
+    free(session);
+}
+
+void *session_cookie(const struct session *session)
+{
+    return session->cookie;
+}
+
+static bool next_control(struct core *core, struct action *action)
+{
+    struct chunk *chunk = TAILQ_FIRST(&core->controls);
+    if (chunk == NULL)
+        return false;
+    TAILQ_REMOVE(&core->controls, chunk, control_link);
+    static const enum action_type types[] = {
+        [CONTROL_YIELD] = ACTION_YIELD, [CONTROL_RECALL] = ACTION_RECALL, [CONTROL_DROP] = ACTION_DROP};
+    *action = (struct action){.type = types[chunk->control], .worker = chunk->worker, .chunk = chunk->id};
+    chunk->control = CONTROL_NONE;
+    return true;
+}
+
+bool core_next(struct core *core, int64_t now_ns, struct action *action)
+{
+    settle_last_action(core);
+    if (next_control(core, action))
+        return true;
+
+    struct chunk *chunk = chunks_dispatch(core, now_ns);
+    if (chunk != NULL) {
+        *action = (struct action){.type = ACTION_CHUNK, .worker = chunk->worker, .chunk = chunk->id};
+        action->work.job = chunk->job->id;
+        action->work.first = chunk->first;
+        action->work.function = chunk->job->function;
+        action->work.items = chunk->items;
+        return true;
+    }
+
+    struct job *job;
+    while ((job = TAILQ_FIRST(&core->outbox)) != NULL) {
+        TAILQ_REMOVE(&core->outbox, job, out_link);
+        job->queued_out = false;
+        memset(action, 0, sizeof *action);
+        action->session = job->session;
+        action->ref = job->ref;
+        if (job_next(core, job, action, now_ns)) {
+            if (core->out_job != job && job->session != NULL)
+                job_tell(core, job); /* there may be more; the others first */
+            return true;
+        }
+    }
+    return false;
+}

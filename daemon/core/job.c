@@ -1,0 +1,526 @@
+/*
+ * A job's life and its input: what the client may send, what waits to be cut, what is handed back, and what
+ * its session is told next. Results and their order are in results.c.
+ */
+#include "daemon/core/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum {
+    GATHER_BYTES = 16 << 10, /* room of a batch into which small ones are copied together */
+    GATHER_RECORDS = 1 << 10,
+    GATHER_BELOW = 8 << 10, /* bytes of a batch that is small enough for that */
+};
+
+struct job *core_job_find(struct session *session, uint64_t ref)
+{
+    struct job key = {.ref = ref};
+    return RB_FIND(job_refs, &session->jobs, &key);
+}
+
+/*
+ * The input window of a new job: each job is sure of its part of what its owner may hold, the rest is lent in
+ * falling portions. Half of queued_bytes is for input, half for results.
+ */
+static uint64_t window_for(const struct core *core, const struct owner *owner)
+{
+    uint64_t most = core->config.job_window;
+    uint64_t budget = owner->limits.queued_bytes / 2;
+    uint64_t sure = budget / (owner->limits.jobs != 0 ? owner->limits.jobs : 1);
+    uint64_t left = owner->granted < budget ? (budget - owner->granted) / 4 : 0;
+    uint64_t all = core->config.queued_bytes / 2;
+    uint64_t left_of_all = core->granted < all ? (all - core->granted) / 4 : 0;
+    if (left > left_of_all)
+        left = left_of_all;
+    uint64_t window = left > sure ? left : sure;
+    if (window > most)
+        window = most;
+    return window > 1024 ? window : 1024;
+}
+
+static int copy_ranges(struct job *job, const struct range *done, uint32_t count)
+{
+    if (count == 0)
+        return 0;
+    job->done = calloc(count, sizeof *job->done);
+    if (job->done == NULL)
+        return -ENOMEM;
+    memcpy(job->done, done, count * sizeof *done);
+    job->done_count = count;
+    return 0;
+}
+
+/* Where a range that is done begins, the next index is behind it. */
+static void skip_done(struct job *job)
+{
+    while (job->done_at < job->done_count && job->done[job->done_at].from <= job->next_index) {
+        if (job->done[job->done_at].to > job->next_index)
+            job->next_index = job->done[job->done_at].to;
+        job->done_at++;
+    }
+}
+
+int core_job_open(struct core *core, struct session *session, const struct job_request *request,
+                  int64_t now_ns, struct job **out)
+{
+    struct owner *owner = session->owner;
+    if (core_job_find(session, request->ref) != NULL)
+        return -EEXIST;
+    if (request->credit == 0 || request->credit > INT64_MAX)
+        return -EINVAL;
+    if (owner->open_jobs >= owner->limits.jobs)
+        return -EDQUOT;
+    struct job *job = calloc(1, sizeof *job);
+    if (job == NULL || copy_ranges(job, request->done, request->done_count) < 0) {
+        free(job);
+        return -ENOMEM;
+    }
+    job->id = ++core->next_job;
+    job->ref = request->ref;
+    job->session = session;
+    job->owner = owner;
+    job->function = request->function;
+    job->options = request->options;
+    share_init(&job->share, 1);
+    job->share.since_ns = now_ns;
+    TAILQ_INIT(&job->segments);
+    TAILQ_INIT(&job->chunks);
+    STAILQ_INIT(&job->ready);
+    STAILQ_INIT(&job->sent);
+    job->next_index = request->first;
+    skip_done(job);
+    job->in_window = window_for(core, owner);
+    job->in_credit = (int64_t)job->in_window;
+    job->out_credit = (int64_t)request->credit;
+    job->item_ns = (double)request->expected_ns;
+    job->growth = 1;
+    job->opened_ns = now_ns;
+
+    RB_INSERT(job_refs, &session->jobs, job);
+    RB_INSERT(job_ids, &core->jobs, job);
+    owner->open_jobs++;
+    owner->granted += job->in_window;
+    core->granted += job->in_window;
+    core->job_count++;
+    job_tell(core, job);
+    *out = job;
+    return 0;
+}
+
+static void add_held(struct core *core, struct job *job, uint64_t cost)
+{
+    job->owner->held_bytes += cost;
+    core->held_bytes += cost;
+}
+
+static void sub_held(struct core *core, struct job *job, uint64_t cost)
+{
+    job->owner->held_bytes -= cost;
+    core->held_bytes -= cost;
+}
+
+static void add_queued(struct core *core, struct job *job, uint64_t count)
+{
+    job->queued_items += count;
+    job->owner->queued_items += count;
+    core->queued_items += count;
+}
+
+static void sub_queued(struct core *core, struct job *job, uint64_t count)
+{
+    job->queued_items -= count;
+    job->owner->queued_items -= count;
+    core->queued_items -= count;
+}
+
+void job_tell(struct core *core, struct job *job)
+{
+    if (job->queued_out || job->session == NULL)
+        return;
+    job->queued_out = true;
+    TAILQ_INSERT_TAIL(&core->outbox, job, out_link);
+}
+
+/*** Input ***/
+
+static int append_segment(struct core *core, struct job *job, uint64_t first, struct slice items)
+{
+    struct segment *segment = spare_take(&core->spare_segments);
+    if (segment == NULL)
+        return -ENOMEM;
+    segment->first = first;
+    segment->items = items;
+    batch_ref(items.batch);
+    TAILQ_INSERT_TAIL(&job->segments, segment, link);
+    return 0;
+}
+
+/* Copies a small batch behind what is there, into the last segment where that is made for it and has room. */
+static int gather(struct core *core, struct job *job, uint64_t first, const struct batch *batch)
+{
+    struct segment *last = TAILQ_LAST(&job->segments, segment_list);
+    struct batch *into = job->gather;
+    bool fits = into != NULL && last->items.batch == into && last->first + last->items.count == first &&
+                into->count_capacity - into->count >= batch->count &&
+                into->size_capacity - into->size >= batch->size;
+    if (!fits) {
+        into = batch_new(GATHER_RECORDS, GATHER_BYTES);
+        if (into == NULL)
+            return -ENOMEM;
+    }
+    size_t offset = 0;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        uint32_t len = batch_length(batch, i);
+        (void)batch_append(into, batch->bytes + offset, len); /* there is room */
+        offset += len;
+    }
+    if (fits) {
+        last->items.count += batch->count;
+        last->items.size += batch->size;
+        return 0;
+    }
+    int rc = append_segment(core, job, first, slice_all(into));
+    batch_unref(into); /* the segment has it */
+    job->gather = rc == 0 ? into : NULL;
+    return rc;
+}
+
+/* One piece of a large item; with the last one it becomes a segment. */
+static int add_piece(struct core *core, struct job *job, struct batch *batch)
+{
+    if (job->piece_size + batch->size > PROTOCOL_ITEM_MAX)
+        return -EMSGSIZE;
+    if (!batch->more) {
+        struct slice all = slice_all(job->piece);
+        int rc = append_segment(core, job, job->next_index, all);
+        if (rc < 0)
+            return rc;
+    }
+    batch_ref(batch);
+    if (job->piece == NULL)
+        job->piece = batch;
+    else
+        job->piece_last->next_piece = batch;
+    job->piece_last = batch;
+    job->piece_size += batch->size;
+    job->piece_cost += batch_cost(batch);
+    if (batch->more)
+        return 0;
+    batch_unref(job->piece); /* the segment has it */
+    job->piece = job->piece_last = NULL;
+    job->piece_size = job->piece_cost = 0;
+    return 0;
+}
+
+int core_job_items(struct core *core, struct job *job, uint64_t first, struct batch *batch, int64_t now_ns)
+{
+    settle_last_action(core);
+    if (job->cancelled)
+        return 0;
+    bool piece = batch->more || job->piece != NULL;
+    if (job->ended || first != job->next_index || (piece && batch->count != 1))
+        return -EPROTO;
+    if (job->done_at < job->done_count && batch->count > job->done[job->done_at].from - first)
+        return -EPROTO;
+    if (job->in_credit <= 0)
+        return -ENOBUFS;
+
+    int rc;
+    if (piece)
+        rc = add_piece(core, job, batch);
+    else if (batch->size < GATHER_BELOW && batch->count <= GATHER_RECORDS && !TAILQ_EMPTY(&job->segments))
+        rc = gather(core, job, first, batch);
+    else
+        rc = append_segment(core, job, first, slice_all(batch));
+    if (rc < 0)
+        return rc;
+
+    uint64_t cost = batch_cost(batch);
+    job->in_credit -= (int64_t)cost;
+    job->in_held += cost;
+    add_held(core, job, cost);
+    job->report.bytes_in += batch->size;
+    if (!batch->more) {
+        job->next_index += batch->count;
+        skip_done(job);
+        add_queued(core, job, batch->count);
+        order_update(core, job, now_ns);
+    }
+    job_credit_input(core, job);
+    return 0;
+}
+
+int core_job_end(struct core *core, struct job *job, uint64_t total, int64_t now_ns)
+{
+    (void)now_ns;
+    settle_last_action(core);
+    if (job->cancelled)
+        return 0;
+    if (job->ended || job->piece != NULL || total != job->next_index)
+        return -EPROTO;
+    job->ended = true;
+    job_tell(core, job);
+    return 0;
+}
+
+/*
+ * A large item that has used up all credit and is the only thing that keeps the rest from coming back is
+ * granted more, message by message, until it is whole. Over the limit for all owners together only one job at
+ * a time may do that.
+ */
+static void extend_for_piece(struct core *core, struct job *job)
+{
+    if (job->piece == NULL || job->in_credit > 0 || job->in_held != job->piece_cost)
+        return;
+    if (core->held_bytes >= core->config.queued_bytes) {
+        if (core->oversized != NULL && core->oversized != job)
+            return;
+        core->oversized = job;
+    }
+    job->in_extra += PROTOCOL_MESSAGE_MAX;
+    job->in_owed += PROTOCOL_MESSAGE_MAX;
+}
+
+void job_credit_input(struct core *core, struct job *job)
+{
+    if (job->ended || job->cancelled)
+        return;
+    extend_for_piece(core, job);
+    if (job->in_owed > 0 && (job->in_credit <= 0 || job->in_owed >= job->in_window / 4))
+        job_tell(core, job);
+}
+
+/* Another job may have its turn at exceeding the limit with one large item. */
+static void end_oversized(struct core *core, struct job *job)
+{
+    if (core->oversized != job)
+        return;
+    core->oversized = NULL;
+    struct job *other;
+    RB_FOREACH (other, job_ids, &core->jobs)
+        job_credit_input(core, other);
+}
+
+static bool next_input_credit(struct job *job, struct action *action)
+{
+    if (job->ended || job->in_owed == 0 || (job->in_credit > 0 && job->in_owed < job->in_window / 4))
+        return false;
+    action->type = ACTION_CREDIT;
+    action->credit.bytes = job->in_owed;
+    job->in_credit += (int64_t)job->in_owed;
+    job->in_owed = 0;
+    return true;
+}
+
+/* The messages that the client has written now have delivered their items. */
+int core_job_credit(struct core *core, struct job *job, uint64_t bytes, int64_t now_ns)
+{
+    settle_last_action(core);
+    if (job->cancelled)
+        return 0;
+    if (bytes > job->sent_cost)
+        return -EPROTO;
+    job->sent_cost -= bytes;
+    job->acked += bytes;
+    job->out_credit += (int64_t)bytes;
+    struct sent *sent;
+    while ((sent = STAILQ_FIRST(&job->sent)) != NULL && sent->cost <= job->acked) {
+        STAILQ_REMOVE_HEAD(&job->sent, link);
+        job->acked -= sent->cost;
+        job->in_held -= sent->input_cost;
+        sub_held(core, job, sent->input_cost);
+        uint64_t back = sent->input_cost;
+        uint64_t extra =
+            back < job->in_extra ? back : job->in_extra; /* what was lent for a large item goes first */
+        job->in_extra -= extra;
+        job->in_owed += back - extra;
+        spare_give(&core->spare_sent, sent);
+    }
+    if (job->in_extra == 0)
+        end_oversized(core, job);
+    job_credit_input(core, job);
+    if (!STAILQ_EMPTY(&job->ready))
+        job_tell(core, job);
+    order_update(core, job, now_ns);
+    return 0;
+}
+
+/*** Cutting ***/
+
+struct slice job_cut(struct core *core, struct job *job, uint32_t count, size_t size, uint64_t *first)
+{
+    struct segment *segment = TAILQ_FIRST(&job->segments);
+    struct slice cut = slice_cut(&segment->items, count, size);
+    *first = segment->first;
+    batch_ref(cut.batch);
+    segment->first += cut.count;
+    sub_queued(core, job, cut.count);
+    if (segment->items.count == 0) {
+        if (job->gather == cut.batch)
+            job->gather = NULL;
+        TAILQ_REMOVE(&job->segments, segment, link);
+        batch_unref(cut.batch);
+        spare_give(&core->spare_segments, segment);
+    }
+    return cut;
+}
+
+void job_hand_back(struct core *core, struct chunk *chunk)
+{
+    struct job *job = chunk->job;
+    struct segment *rest = chunk->rest;
+    chunk->rest = NULL;
+    rest->first = chunk->first + chunk->done;
+    rest->items = chunk->items;
+    rest->items.first += chunk->done;
+    rest->items.count -= chunk->done;
+    rest->items.offset += chunk->done_offset;
+    rest->items.size -= chunk->done_offset;
+    batch_ref(rest->items.batch);
+    chunk->items.count = chunk->done;
+    chunk->items.size = chunk->done_offset;
+
+    struct segment *behind;
+    TAILQ_FOREACH (behind, &job->segments, link) {
+        if (behind->first > rest->first)
+            break;
+    }
+    if (behind != NULL)
+        TAILQ_INSERT_BEFORE(behind, rest, link);
+    else
+        TAILQ_INSERT_TAIL(&job->segments, rest, link);
+    add_queued(core, job, rest->items.count);
+}
+
+/*** Output and end ***/
+
+static bool is_complete(const struct job *job)
+{
+    return job->ended && job->queued_items == 0 && TAILQ_EMPTY(&job->chunks) && STAILQ_EMPTY(&job->ready);
+}
+
+/* The job has ended with this action; it is freed at the next call. */
+static void finish(struct core *core, struct job *job, struct job_report *report)
+{
+    job->report.slots = order_slots(core, job);
+    if (!job->started)
+        job->report.queue_ns = 0;
+    *report = job->report;
+    core->jobs_done++;
+}
+
+bool job_next(struct core *core, struct job *job, struct action *action, int64_t now_ns)
+{
+    if (job->cancelled) {
+        action->type = ACTION_DONE;
+        job->report.outcome = OUTCOME_CANCELLED;
+        finish(core, job, &action->done);
+        job_orphan(core, job, now_ns);
+        if (job->in_flight == 0)
+            core->out_job = job;
+        return true;
+    }
+    /* A job whose items are all here needs no credit: what it is told first can wait for its first results.
+     */
+    if (!job->opened && (!job->ended || !STAILQ_EMPTY(&job->ready) || is_complete(job))) {
+        job->opened = true;
+        action->type = ACTION_OPENED;
+        action->opened.job = job->id;
+        action->opened.credit = job->in_window;
+        return true;
+    }
+    if (results_next(core, job, action)) {
+        if (is_complete(job)) {
+            action->results.has_done = true;
+            finish(core, job, &action->results.done);
+            job_orphan(core, job, now_ns);
+            core->out_job = job;
+        } else {
+            order_update(core, job, now_ns);
+        }
+        return true;
+    }
+    if (job->opened && is_complete(job)) {
+        action->type = ACTION_DONE;
+        finish(core, job, &action->done);
+        job_orphan(core, job, now_ns);
+        core->out_job = job;
+        return true;
+    }
+    return job->opened && next_input_credit(job, action);
+}
+
+void core_job_cancel(struct core *core, struct job *job, int64_t now_ns)
+{
+    settle_last_action(core);
+    if (job->cancelled)
+        return;
+    job->cancelled = true;
+    job_drop(core, job);
+    order_update(core, job, now_ns);
+    job_tell(core, job);
+}
+
+void job_drop(struct core *core, struct job *job)
+{
+    struct segment *segment;
+    while ((segment = TAILQ_FIRST(&job->segments)) != NULL) {
+        TAILQ_REMOVE(&job->segments, segment, link);
+        batch_unref(segment->items.batch);
+        spare_give(&core->spare_segments, segment);
+    }
+    sub_queued(core, job, job->queued_items);
+    job->gather = NULL;
+    batch_unref(job->piece);
+    job->piece = job->piece_last = NULL;
+    results_drop(core, job, &job->ready);
+    struct chunk *chunk, *next;
+    for (chunk = TAILQ_FIRST(&job->chunks); chunk != NULL; chunk = next) {
+        next = TAILQ_NEXT(chunk, job_link);
+        results_drop(core, job, &chunk->blocks);
+        if (chunk->worker != NULL) {
+            chunks_control(core, chunk, CONTROL_DROP);
+            continue;
+        }
+        TAILQ_REMOVE(&job->chunks, chunk, job_link);
+        chunk_free(core, chunk);
+    }
+    struct sent *sent;
+    while ((sent = STAILQ_FIRST(&job->sent)) != NULL) {
+        STAILQ_REMOVE_HEAD(&job->sent, link);
+        spare_give(&core->spare_sent, sent);
+    }
+    job->sent_cost = job->acked = 0;
+    sub_held(core, job, job->in_held);
+    job->in_held = 0;
+}
+
+void job_orphan(struct core *core, struct job *job, int64_t now_ns)
+{
+    struct owner *owner = job->owner;
+    RB_REMOVE(job_refs, &job->session->jobs, job);
+    RB_REMOVE(job_ids, &core->jobs, job);
+    if (job->queued_out) {
+        TAILQ_REMOVE(&core->outbox, job, out_link);
+        job->queued_out = false;
+    }
+    job->session = NULL;
+    job_drop(core, job);
+    order_update(core, job, now_ns);
+    LIST_INSERT_HEAD(&core->orphans, job, orphan_link);
+    core->orphan_chunks += job->in_flight;
+    owner->open_jobs--;
+    owner->granted -= job->in_window;
+    core->granted -= job->in_window;
+    core->job_count--;
+    end_oversized(core, job);
+}
+
+void job_free(struct core *core, struct job *job)
+{
+    (void)core;
+    LIST_REMOVE(job, orphan_link);
+    free(job->done);
+    free(job);
+}

@@ -1,0 +1,207 @@
+/*
+ * Order: whose turn it is. Owners by weighted fair share, an owner's jobs by priority and then by fair share.
+ * Only what could have a chunk cut now is in the trees; see share.h for how their keys are kept.
+ */
+#include "daemon/core/internal.h"
+
+static int compare_u64(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+static int compare_key(const struct share *a, const struct share *b)
+{
+    return (a->key > b->key) - (a->key < b->key);
+}
+
+static int job_ref_compare(const struct job *a, const struct job *b)
+{
+    return compare_u64(a->ref, b->ref);
+}
+
+static int job_id_compare(const struct job *a, const struct job *b)
+{
+    return compare_u64(a->id, b->id);
+}
+
+static int job_share_compare(const struct job *a, const struct job *b)
+{
+    if (a->options.priority != b->options.priority)
+        return a->options.priority > b->options.priority ? -1 : 1;
+    int order = compare_key(&a->share, &b->share);
+    return order != 0 ? order : compare_u64(a->id, b->id);
+}
+
+static int owner_uid_compare(const struct owner *a, const struct owner *b)
+{
+    return (a->uid > b->uid) - (a->uid < b->uid);
+}
+
+static int owner_share_compare(const struct owner *a, const struct owner *b)
+{
+    int order = compare_key(&a->share, &b->share);
+    return order != 0 ? order : owner_uid_compare(a, b);
+}
+
+RB_GENERATE(job_refs, job, ref_link, job_ref_compare)
+RB_GENERATE(job_ids, job, id_link, job_id_compare)
+RB_GENERATE(job_shares, job, share_link, job_share_compare)
+RB_GENERATE(owner_uids, owner, uid_link, owner_uid_compare)
+RB_GENERATE(owner_shares, owner, share_link, owner_share_compare)
+
+uint32_t order_slots(const struct core *core, const struct job *job)
+{
+    uint32_t slots = core->worker_count;
+    if (job->options.slots != 0 && job->options.slots < slots)
+        slots = job->options.slots;
+    if (job->owner->limits.slots != 0 && job->owner->limits.slots < slots)
+        slots = job->owner->limits.slots;
+    return slots;
+}
+
+/* Is what would be cut next the head, with nothing before it that waits to be sent? Then nothing may hold it.
+ */
+static bool next_is_head(const struct job *job)
+{
+    if (!STAILQ_EMPTY(&job->ready))
+        return false;
+    const struct chunk *chunk = TAILQ_FIRST(&job->chunks);
+    if (chunk == NULL)
+        return true;
+    return !job->options.unordered && TAILQ_FIRST(&job->segments)->first < chunk->first;
+}
+
+bool order_has_work(const struct job *job)
+{
+    if (job->session == NULL || job->cancelled || job->queued_items == 0)
+        return false;
+    double expected = (double)job->held + job->growth * (double)job->in_flight_cost;
+    return expected < (double)job->in_window || next_is_head(job);
+}
+
+bool order_capped(const struct job *job)
+{
+    return (job->options.slots != 0 && job->lanes >= job->options.slots) ||
+           (job->owner->limits.slots != 0 && job->owner->lanes >= job->owner->limits.slots);
+}
+
+static void owner_update(struct core *core, struct owner *owner, int64_t now_ns)
+{
+    bool runnable = !RB_EMPTY(&owner->jobs);
+    if (runnable == owner->runnable)
+        return;
+    owner->runnable = runnable;
+    core->runnable_owners += runnable ? 1 : -1;
+    if (!runnable) {
+        RB_REMOVE(owner_shares, &core->runnable, owner);
+        return;
+    }
+    if (owner->in_flight == 0)
+        share_wake(&owner->share, core->present, now_ns);
+    owner->share.key = share_key(&owner->share, now_ns);
+    RB_INSERT(owner_shares, &core->runnable, owner);
+}
+
+static void job_update(struct core *core, struct job *job, int64_t now_ns)
+{
+    struct owner *owner = job->owner;
+    bool work = order_has_work(job);
+    bool runnable = work && !order_capped(job);
+    bool held_up = work && !runnable;
+    if (held_up != job->capped) {
+        job->capped = held_up;
+        core->capped_jobs += held_up ? 1 : -1;
+        if (held_up)
+            TAILQ_INSERT_TAIL(&owner->capped, job, capped_link);
+        else
+            TAILQ_REMOVE(&owner->capped, job, capped_link);
+    }
+    if (runnable == job->runnable)
+        return;
+    job->runnable = runnable;
+    if (runnable) {
+        core->runnable_jobs++;
+        if (job->in_flight == 0)
+            share_wake(&job->share, owner->present, now_ns);
+        job->share.key = share_key(&job->share, now_ns);
+        RB_INSERT(job_shares, &owner->jobs, job);
+    } else {
+        core->runnable_jobs--;
+        RB_REMOVE(job_shares, &owner->jobs, job);
+    }
+}
+
+void order_update(struct core *core, struct job *job, int64_t now_ns)
+{
+    job_update(core, job, now_ns);
+    owner_update(core, job->owner, now_ns);
+}
+
+void order_owner_freed(struct core *core, struct owner *owner, int64_t now_ns)
+{
+    struct job *job, *next;
+    for (job = TAILQ_FIRST(&owner->capped); job != NULL; job = next) {
+        next = TAILQ_NEXT(job, capped_link);
+        job_update(core, job, now_ns);
+    }
+    owner_update(core, owner, now_ns);
+}
+
+void order_owner_full(struct core *core, struct owner *owner, int64_t now_ns)
+{
+    struct job *job, *next;
+    for (job = RB_MIN(job_shares, &owner->jobs); job != NULL; job = next) {
+        next = RB_NEXT(job_shares, &owner->jobs, job);
+        job_update(core, job, now_ns);
+    }
+    owner_update(core, owner, now_ns);
+}
+
+void order_moved(struct core *core, struct job *job, int64_t now_ns)
+{
+    struct owner *owner = job->owner;
+    if (job->runnable) {
+        RB_REMOVE(job_shares, &owner->jobs, job);
+        job->share.key = share_key(&job->share, now_ns);
+        RB_INSERT(job_shares, &owner->jobs, job);
+    }
+    if (owner->runnable) {
+        RB_REMOVE(owner_shares, &core->runnable, owner);
+        owner->share.key = share_key(&owner->share, now_ns);
+        RB_INSERT(owner_shares, &core->runnable, owner);
+    }
+}
+
+static struct owner *pick_owner(struct core *core, int64_t now_ns)
+{
+    struct owner *owner;
+    while ((owner = RB_MIN(owner_shares, &core->runnable)) != NULL) {
+        double key = share_key(&owner->share, now_ns);
+        if (key <= owner->share.key)
+            break;
+        RB_REMOVE(owner_shares, &core->runnable, owner);
+        owner->share.key = key;
+        RB_INSERT(owner_shares, &core->runnable, owner);
+    }
+    return owner;
+}
+
+struct job *order_pick(struct core *core, int64_t now_ns)
+{
+    struct owner *owner = pick_owner(core, now_ns);
+    if (owner == NULL)
+        return NULL;
+    struct job *job;
+    for (;;) {
+        job = RB_MIN(job_shares, &owner->jobs);
+        double key = share_key(&job->share, now_ns);
+        if (key <= job->share.key)
+            break;
+        RB_REMOVE(job_shares, &owner->jobs, job);
+        job->share.key = key;
+        RB_INSERT(job_shares, &owner->jobs, job);
+    }
+    core->present = owner->share.key > core->present ? owner->share.key : core->present;
+    owner->present = job->share.key > owner->present ? job->share.key : owner->present;
+    return job;
+}

@@ -1,0 +1,50 @@
+/*
+ * Shares: weighted fair queueing in measured slot time (virtual time, as in A. Demers, S. Keshav and S.
+ * Shenker, SIGCOMM 1989). A share's virtual time advances while its chunks run, by slots × time / weight; who
+ * is least advanced is next. The same struct serves an owner among owners and a job among its owner's jobs.
+ *
+ * The caller keeps shares in a tree by `key`. A share's present key only grows by the mere passing of time,
+ * so a stored key is a lower bound: whoever looks for the least one takes the first of the tree, brings its
+ * key up to date, puts it back where it grew, and has found it when it did not. That is O(log n) for each
+ * decision, whatever the number of shares whose chunks run.
+ */
+#ifndef PMAP_SHARE_H
+#define PMAP_SHARE_H
+
+#include <stdint.h>
+
+struct share {
+    double vtime; /* virtual ns, as of since_ns */
+    int64_t since_ns;
+    uint32_t running;     /* chunks that hold a slot */
+    uint32_t weight;      /* at least 1 */
+    int64_t committed_ns; /* expected time of chunks that are queued at workers: no charge, but it counts in
+                             the order */
+    double key;           /* as in the tree */
+};
+
+void share_init(struct share *s, uint32_t weight);
+
+/* Lets the time pass: charges what runs up to now. */
+void share_advance(struct share *s, int64_t now_ns);
+
+/* Its place in the order, now. */
+double share_key(const struct share *s, int64_t now_ns);
+
+/* It has been idle and comes back: past idleness is no credit. present: the virtual time of whoever was
+ * served last. */
+void share_wake(struct share *s, double present, int64_t now_ns);
+
+/* A chunk was queued at a worker, or (negative) left that queue. */
+void share_commit(struct share *s, int64_t expected_ns);
+
+/* A chunk takes its slot. */
+void share_start(struct share *s, int64_t now_ns);
+
+/*
+ * It gives its slot back. correction_ns: measured time less the time since share_start, because the worker's
+ * own measurement is the better one.
+ */
+void share_stop(struct share *s, int64_t correction_ns, int64_t now_ns);
+
+#endif
