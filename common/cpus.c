@@ -1,7 +1,7 @@
 /*
- * How many CPUs this process may really use; see cpus.h. A cgroup's quota binds everything below it, so the cgroup of this
- * process and all those above it, as far as they are mounted, are asked, in v2 and in v1's cpu hierarchy (a hybrid system
- * has both).
+ * How many CPUs this process may really use; see cpus.h. A cgroup's quota binds everything below it, so the
+ * cgroup of this process and all those above it, as far as they are mounted, are asked, in v2 and in v1's cpu
+ * hierarchy (a hybrid system has both).
  */
 #include "common/cpus.h"
 
@@ -25,7 +25,7 @@ static FILE *open_below(const char *root, const char *path)
 {
     char full[2 * PATH_BYTES];
     int len = snprintf(full, sizeof full, "%s%s", root, path);
-    return len > 0 && (size_t) len < sizeof full ? fopen(full, "re") : NULL;
+    return len > 0 && (size_t)len < sizeof full ? fopen(full, "re") : NULL;
 }
 
 /* One line of a small file below root, at folder/name. */
@@ -33,12 +33,12 @@ static bool read_line(const char *root, const char *folder, const char *name, ch
 {
     char path[PATH_BYTES + 32];
     int len = snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (len < 0 || (size_t) len >= sizeof path)
+    if (len < 0 || (size_t)len >= sizeof path)
         return false;
     FILE *file = open_below(root, path);
     if (!file)
         return false;
-    bool got = fgets(out, (int) size, file) != NULL;
+    bool got = fgets(out, (int)size, file) != NULL;
     fclose(file);
     return got;
 }
@@ -89,8 +89,9 @@ static void unescape(char *s)
 {
     char *to = s;
     while (*s) {
-        if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
-            *to++ = (char) ((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+        if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' &&
+            s[3] <= '7') {
+            *to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
             s += 4;
         } else {
             *to++ = *s++;
@@ -109,8 +110,8 @@ static bool is_above(const char *path)
 }
 
 /*
- * Where below a mount of the subtree `mount_root` the cgroup `path` is: the rest of the path, "" for the mount point itself,
- * NULL when this mount does not show it.
+ * Where below a mount of the subtree `mount_root` the cgroup `path` is: the rest of the path, "" for the
+ * mount point itself, NULL when this mount does not show it.
  */
 static const char *below_mount(const char *mount_root, const char *path)
 {
@@ -119,7 +120,8 @@ static const char *below_mount(const char *mount_root, const char *path)
     size_t len = strlen(mount_root);
     if (strncmp(path, mount_root, len) == 0 && (path[len] == '/' || path[len] == '\0'))
         return path + len;
-    /* Mounted before our cgroup namespace was made: our own place in it has no name here, but all of it is above us. */
+    /* Mounted before our cgroup namespace was made: our own place in it has no name here, but all of it is
+     * above us. */
     return is_above(mount_root) ? "" : NULL;
 }
 
@@ -129,8 +131,8 @@ static double quota_v2(const char *root, const char *folder)
     if (!read_line(root, folder, "cpu.max", text, sizeof text))
         return 0;
     char *end;
-    double quota = (double) strtoll(text, &end, 10); /* "max" is 0: no quota */
-    double period = (double) strtoll(end, NULL, 10);
+    double quota = (double)strtoll(text, &end, 10); /* "max" is 0: no quota */
+    double period = (double)strtoll(end, NULL, 10);
     return quota > 0 && period > 0 ? quota / period : 0;
 }
 
@@ -139,10 +141,10 @@ static double quota_v1(const char *root, const char *folder)
     char text[64];
     if (!read_line(root, folder, "cpu.cfs_quota_us", text, sizeof text))
         return 0;
-    double quota = (double) strtoll(text, NULL, 10); /* -1: no quota */
+    double quota = (double)strtoll(text, NULL, 10); /* -1: no quota */
     if (!read_line(root, folder, "cpu.cfs_period_us", text, sizeof text))
         return 0;
-    double period = (double) strtoll(text, NULL, 10);
+    double period = (double)strtoll(text, NULL, 10);
     return quota > 0 && period > 0 ? quota / period : 0;
 }
 
@@ -152,16 +154,16 @@ static double tightest(const char *root, const char *mount_point, const char *re
 {
     char folder[PATH_BYTES];
     int len = snprintf(folder, sizeof folder, "%s%s", strcmp(mount_point, "/") == 0 ? "" : mount_point, rest);
-    if (len < 0 || (size_t) len >= sizeof folder)
+    if (len < 0 || (size_t)len >= sizeof folder)
         return 0;
-    size_t stop = (size_t) len - strlen(rest);
+    size_t stop = (size_t)len - strlen(rest);
     double least = 0;
     for (;;) {
         double quota = quota_of(root, folder);
         if (quota > 0 && (least == 0 || quota < least))
             least = quota;
         char *slash = strrchr(folder, '/');
-        if (!slash || (size_t) (slash - folder) < stop)
+        if (!slash || (size_t)(slash - folder) < stop)
             return least;
         *slash = '\0';
     }
@@ -217,7 +219,7 @@ void cpus_read_at(const char *root, int online, int affinity, struct cpus *out)
     }
     out->usable = out->affinity;
     if (out->quota > 0 && ceil(out->quota) < out->usable)
-        out->usable = (int) ceil(out->quota);
+        out->usable = (int)ceil(out->quota);
 }
 
 /* CPUs in the affinity mask, or 0 when the kernel does not say. */
@@ -241,6 +243,6 @@ void cpus_read(struct cpus *out)
 {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     int affinity = count_affinity();
-    int known = online > 0 ? (int) online : 1;
+    int known = online > 0 ? (int)online : 1;
     cpus_read_at("", known, affinity > 0 ? affinity : known, out);
 }

@@ -1,5 +1,6 @@
 /*
- * Endpoints: their form, where a private one is, its folder, and whether anybody listens there; see endpoint.h.
+ * Endpoints: their form, where a private one is, its folder, and whether anybody listens there; see
+ * endpoint.h.
  */
 #include "common/endpoint.h"
 
@@ -19,7 +20,8 @@
 static const char scheme[] = "ipc://";
 enum { SCHEME_LEN = sizeof scheme - 1, PATH_LEN_MAX = ENDPOINT_MAX - SCHEME_LEN - 1 };
 
-_Static_assert(PATH_LEN_MAX + 1 == sizeof((struct sockaddr_un *) 0)->sun_path, "ENDPOINT_MAX is sockaddr_un's limit");
+_Static_assert(PATH_LEN_MAX + 1 == sizeof((struct sockaddr_un *)0)->sun_path,
+               "ENDPOINT_MAX is sockaddr_un's limit");
 
 int endpoint_check(const char *endpoint)
 {
@@ -47,21 +49,22 @@ int endpoint_private(char out[ENDPOINT_MAX])
             folder_len--;
         if (folder_len > PATH_LEN_MAX)
             return -ENAMETOOLONG;
-        len = snprintf(text, sizeof text, "%s%.*s/pmapd/pmapd.sock", scheme, (int) folder_len, runtime);
+        len = snprintf(text, sizeof text, "%s%.*s/pmapd/pmapd.sock", scheme, (int)folder_len, runtime);
     } else {
-        len = snprintf(text, sizeof text, "%s/tmp/pmapd-%u/pmapd.sock", scheme, (unsigned) geteuid());
+        len = snprintf(text, sizeof text, "%s/tmp/pmapd-%u/pmapd.sock", scheme, (unsigned)geteuid());
     }
-    if (len < 0 || (size_t) len >= sizeof text)
+    if (len < 0 || (size_t)len >= sizeof text)
         return -ENAMETOOLONG;
-    memcpy(out, text, (size_t) len + 1);
+    memcpy(out, text, (size_t)len + 1);
     return 0;
 }
 
-/* The folder of a checked endpoint's socket, without slashes at its end: with one, O_NOFOLLOW would follow a link. */
+/* The folder of a checked endpoint's socket, without slashes at its end: with one, O_NOFOLLOW would follow a
+ * link. */
 static void folder_of(const char *endpoint, char out[PATH_LEN_MAX + 1])
 {
     const char *path = endpoint_path(endpoint);
-    size_t len = (size_t) (strrchr(path, '/') - path);
+    size_t len = (size_t)(strrchr(path, '/') - path);
     while (len > 0 && path[len - 1] == '/')
         len--;
     if (len == 0)
@@ -99,8 +102,8 @@ static int64_t now_ns(void)
 }
 
 /*
- * Connects fd, waiting for room in a full backlog until the deadline. It is the kernel that waits: poll(2) has nothing to
- * say about a backlog, but connect(2) of an AF_UNIX socket keeps to SO_SNDTIMEO.
+ * Connects fd, waiting for room in a full backlog until the deadline. It is the kernel that waits: poll(2)
+ * has nothing to say about a backlog, but connect(2) of an AF_UNIX socket keeps to SO_SNDTIMEO.
  */
 static int connect_until(int fd, const struct sockaddr_un *address, int64_t deadline_ns)
 {
@@ -118,7 +121,7 @@ static int connect_until(int fd, const struct sockaddr_un *address, int64_t dead
             if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof left) < 0)
                 return -errno;
         }
-        if (connect(fd, (const struct sockaddr *) address, sizeof *address) == 0)
+        if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0)
             return 0;
         if (errno == EINTR)
             continue;

@@ -1,6 +1,6 @@
 /*
- * Streaming statistics of durations; see stats.h. The histogram has 64 linear buckets for each power of two, so that a
- * bucket is at most 1/64 of the values in it wide; the first 64 buckets hold one value each.
+ * Streaming statistics of durations; see stats.h. The histogram has 64 linear buckets for each power of two,
+ * so that a bucket is at most 1/64 of the values in it wide; the first 64 buckets hold one value each.
  */
 #include "common/stats.h"
 
@@ -26,9 +26,9 @@ void stats_free(struct stats *s)
 static unsigned bucket_of(uint64_t value)
 {
     if (value < SUB_BUCKETS)
-        return (unsigned) value;
-    unsigned shift = 63 - (unsigned) __builtin_clzll(value) - STATS_SUB_BITS;
-    return (shift << STATS_SUB_BITS) + (unsigned) (value >> shift);
+        return (unsigned)value;
+    unsigned shift = 63 - (unsigned)__builtin_clzll(value) - STATS_SUB_BITS;
+    return (shift << STATS_SUB_BITS) + (unsigned)(value >> shift);
 }
 
 /* The middle of a bucket, so that the error is at most half its width either way. */
@@ -37,8 +37,8 @@ static int64_t bucket_value(unsigned bucket)
     if (bucket < 2 * SUB_BUCKETS)
         return bucket;
     unsigned shift = (bucket >> STATS_SUB_BITS) - 1;
-    uint64_t low = ((uint64_t) (bucket & (SUB_BUCKETS - 1)) + SUB_BUCKETS) << shift;
-    return (int64_t) (low + (UINT64_C(1) << shift) / 2);
+    uint64_t low = ((uint64_t)(bucket & (SUB_BUCKETS - 1)) + SUB_BUCKETS) << shift;
+    return (int64_t)(low + (UINT64_C(1) << shift) / 2);
 }
 
 static void lose_percentiles(struct stats *s)
@@ -70,12 +70,12 @@ void stats_add(struct stats *s, int64_t value)
     if (s->count == 0 || value > s->max)
         s->max = value;
     s->count++;
-    s->sum += (double) value;
-    double delta = (double) value - s->mean;
-    s->mean += delta / (double) s->count;
-    s->m2 += delta * ((double) value - s->mean);
+    s->sum += (double)value;
+    double delta = (double)value - s->mean;
+    s->mean += delta / (double)s->count;
+    s->m2 += delta * ((double)value - s->mean);
     if (have_buckets(s))
-        s->buckets[bucket_of((uint64_t) value)]++;
+        s->buckets[bucket_of((uint64_t)value)]++;
 }
 
 void stats_merge(struct stats *s, const struct stats *from)
@@ -94,7 +94,7 @@ void stats_merge(struct stats *s, const struct stats *from)
         s->min = from->min;
     if (s->count == 0 || from->max > s->max)
         s->max = from->max;
-    double here = (double) s->count, there = (double) from->count, all = here + there;
+    double here = (double)s->count, there = (double)from->count, all = here + there;
     double delta = from->mean - s->mean;
     s->mean += delta * (there / all);
     s->m2 += from->m2 + delta * delta * (here / all) * there;
@@ -109,7 +109,7 @@ double stats_mean(const struct stats *s)
 
 double stats_std(const struct stats *s)
 {
-    return s->count < 2 ? 0 : sqrt(s->m2 / (double) (s->count - 1));
+    return s->count < 2 ? 0 : sqrt(s->m2 / (double)(s->count - 1));
 }
 
 int64_t stats_percentile(const struct stats *s, double percent)
@@ -122,10 +122,10 @@ int64_t stats_percentile(const struct stats *s, double percent)
     if (percent >= 100)
         return s->max;
     /* A hair less, so that 99.9 % of 1000 is rank 999 although 99.9 is no binary fraction. */
-    double rank = ceil(percent * (double) s->count / 100 * (1 - 1e-14));
+    double rank = ceil(percent * (double)s->count / 100 * (1 - 1e-14));
     uint64_t below = 0;
     unsigned i = 0;
-    while (i < STATS_BUCKETS - 1 && (double) (below += s->buckets[i]) < rank)
+    while (i < STATS_BUCKETS - 1 && (double)(below += s->buckets[i]) < rank)
         i++;
     int64_t value = bucket_value(i);
     if (value < s->min)

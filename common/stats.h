@@ -1,8 +1,9 @@
 /*
- * Streaming statistics of durations: count, mean, sample standard deviation, minimum, maximum and percentiles, in
- * constant memory. Mean and variance by Welford's method (B. P. Welford, Technometrics 4, 1962); percentiles from a
- * histogram with buckets of constant relative width, so that a percentile is exact to 1/64 of its value (1.6 %).
- * Values are in ns by convention; any int64 from 0 up will do. Not thread-safe: one owner at a time.
+ * Streaming statistics of durations: count, mean, sample standard deviation, minimum, maximum and
+ * percentiles, in constant memory. Mean and variance by Welford's method (B. P. Welford, Technometrics 4,
+ * 1962); percentiles from a histogram with buckets of constant relative width, so that a percentile is exact
+ * to 1/64 of its value (1.6 %). Values are in ns by convention; any int64 from 0 up will do. Not thread-safe:
+ * one owner at a time.
  */
 #ifndef PMAP_STATS_H
 #define PMAP_STATS_H
@@ -16,7 +17,7 @@ struct stats {
     int64_t min, max; /* of the values added; meaningless while count is 0 */
     double mean, m2;  /* Welford's running mean and sum of squared differences */
     double sum;
-    uint64_t *buckets;    /* STATS_BUCKETS counts, allocated with the first value; NULL: none yet, or not kept */
+    uint64_t *buckets; /* STATS_BUCKETS counts, allocated with the first value; NULL: none yet, or not kept */
     int with_percentiles; /* as given to stats_init */
     int failed;           /* memory was short: percentiles are not available, the rest is */
 };
@@ -27,7 +28,8 @@ void stats_init(struct stats *s, int with_percentiles);
 /* Frees what s holds and makes it empty; NULL is accepted. */
 void stats_free(struct stats *s);
 
-/* Adds one value; a negative one counts as 0. Does not fail: when memory is short, only the percentiles are lost. */
+/* Adds one value; a negative one counts as 0. Does not fail: when memory is short, only the percentiles are
+ * lost. */
 void stats_add(struct stats *s, int64_t value);
 
 /*
@@ -43,9 +45,9 @@ double stats_mean(const struct stats *s);
 double stats_std(const struct stats *s);
 
 /*
- * The value below which `percent` (0 to 100) of the values lie, within 1/64 of it and never outside [min, max]. By
- * nearest rank: the one at position ceil(percent / 100 * count) of the sorted values; 0 is the minimum, 100 the maximum.
- * 0 for an empty s or one without percentiles.
+ * The value below which `percent` (0 to 100) of the values lie, within 1/64 of it and never outside [min,
+ * max]. By nearest rank: the one at position ceil(percent / 100 * count) of the sorted values; 0 is the
+ * minimum, 100 the maximum. 0 for an empty s or one without percentiles.
  */
 int64_t stats_percentile(const struct stats *s, double percent);
 
