@@ -26,6 +26,7 @@ struct flow {
     bool end_sent;
     bool cancelled; /* flow_cancel was called */
     bool cancel_sent;
+    bool filtered; /* a message came some of whose records had been taken before */
     bool resuming; /* OPEN goes out although nothing is to be sent yet */
 
     /* Input */
@@ -95,7 +96,7 @@ uint64_t flow_wanted(const struct flow *flow)
 
 uint64_t flow_kept(const struct flow *flow)
 {
-    return flow->replay.kept;
+    return flow->state == FLOW_ENDED ? 0 : flow->replay.kept;
 }
 
 static uint64_t cost_of_item(size_t len)
@@ -139,7 +140,9 @@ int flow_end(struct flow *flow)
 static void end_job(struct flow *flow)
 {
     flow->state = FLOW_ENDED;
-    replay_drop(&flow->replay);
+    /* Results that came may still be waiting to be taken, and flow_is_taken is to know what of them was. */
+    if (!flow->filtered)
+        replay_drop(&flow->replay);
 }
 
 void flow_cancel(struct flow *flow)
@@ -343,6 +346,7 @@ int flow_results(struct flow *flow, uint64_t first, const struct batch *batch, s
             v.skip = check_prefix(flow, batch->bytes + offset, batch_length(batch, v.partly), !batch->more);
         v.mismatch = flow->mismatch;
     }
+    flow->filtered |= v.filter;
     *verdict = v;
     return 0;
 }

@@ -59,7 +59,8 @@ int flow_taken(struct flow *flow, uint64_t first, uint32_t count);
 /*
  * The caller has taken a piece of the large result `index`, not the last one; after a resume without the
  * prefix that was to be skipped. With the last piece comes flow_taken. One result at a time may be taken in
- * part. Returns 0 or -EINVAL (another result is taken in part).
+ * part; without order other results may come before its rest after a resume, so there who wants to resume
+ * takes large results as a whole. Returns 0 or -EINVAL (another result is taken in part).
  */
 int flow_taken_piece(struct flow *flow, uint64_t index, const void *data, size_t len);
 
