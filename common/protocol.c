@@ -136,9 +136,13 @@ const char *codec_check(const struct message *m)
     case MSG_WELCOME:
         return m->welcome.min >= 1 && m->welcome.min <= m->welcome.max ? NULL : "bad range of versions";
     case MSG_OPEN:
-        return m->open.done_count == 0 || m->open.done[0].from >= m->open.first
-                   ? NULL
-                   : "a range before the first item";
+        if (m->open.credit == 0)
+            return "OPEN without credit for results";
+        return m->open.done_count > 0 && m->open.done[0].from < m->open.first
+                   ? "a range before the first item"
+                   : NULL;
+    case MSG_OPENED:
+        return m->opened.credit == 0 ? "OPENED without credit for items" : NULL;
     case MSG_RESULTS:
         return m->results.more && m->results.has_done ? "a job cannot be done in the middle of a result"
                                                       : NULL;
