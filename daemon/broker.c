@@ -1,0 +1,350 @@
+/* The broker's life and its loop; see broker.h. Messages are in serve.c, actions in act.c. */
+#include "daemon/broker_state.h"
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    CLIENT_TURN = 64, /* messages of clients, and of pool threads, that are taken before anything goes out */
+    WORKER_TURN = 256,
+    LEAVE_MS = 100, /* between hiding the sockets and leaving: whoever was just connecting shows up by then */
+    LINGER_MS = 1000,
+};
+
+int64_t broker_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+static void set_option(void *socket, int option, int value)
+{
+    zmq_setsockopt(socket, option, &value, sizeof value);
+}
+
+static int bind_one(struct broker *broker, const char *endpoint)
+{
+    /* The socket's mode comes from the umask at bind; connecting needs write permission. */
+    mode_t mask = umask(broker->options.bind_open ? 0111 : 0177);
+    int rc = zmq_bind(broker->clients_socket, endpoint) < 0 ? -errno : 0;
+    umask(mask);
+    if (rc < 0)
+        log_error("cannot bind %s: %s", endpoint, zmq_strerror(-rc));
+    return rc;
+}
+
+static int make_clients_socket(struct broker *broker)
+{
+    void *socket = broker->clients_socket = zmq_socket(broker->context, ZMQ_ROUTER);
+    if (socket == NULL)
+        return -errno;
+    set_option(socket, ZMQ_ROUTER_MANDATORY, 1);
+    set_option(socket, ZMQ_LINGER, LINGER_MS);
+    set_option(socket, ZMQ_SNDHWM, 0); /* credit bounds what is under way to a client */
+    set_option(socket, ZMQ_RCVHWM, 32);
+    set_option(socket, ZMQ_HANDSHAKE_IVL, 5000);
+    set_option(socket, ZMQ_BACKLOG, 4096);
+    int64_t largest = PROTOCOL_CALL_MAX;
+    zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
+    int rc = monitor_start(broker->context, socket, broker->options.config, &broker->monitor);
+    if (rc < 0) {
+        log_error("cannot watch connections: %s", zmq_strerror(-rc));
+        return rc;
+    }
+    clients_init(&broker->clients, broker->options.config, broker->options.private_pool, broker->monitor);
+    for (char **endpoint = broker->options.config->endpoints; *endpoint != NULL; endpoint++) {
+        rc = bind_one(broker, *endpoint);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int make_pool(struct broker *broker)
+{
+    void *socket = broker->pool_socket = zmq_socket(broker->context, ZMQ_ROUTER);
+    if (socket == NULL)
+        return -errno;
+    set_option(socket, ZMQ_ROUTER_MANDATORY, 1);
+    set_option(socket, ZMQ_LINGER, 0);
+    set_option(socket, ZMQ_SNDHWM, 0);
+    set_option(socket, ZMQ_RCVHWM, 0);
+    broker->workers = calloc(broker->options.slots, sizeof *broker->workers);
+    if (broker->workers == NULL)
+        return -ENOMEM;
+    if (zmq_bind(socket, POOL_ENDPOINT) < 0)
+        return -errno;
+    int rc = pool_start(broker->context, broker->options.slots, &broker->pool);
+    if (rc < 0)
+        log_error("cannot start %u pool threads: %s", broker->options.slots, zmq_strerror(-rc));
+    return rc;
+}
+
+int broker_new(const struct broker_options *options, struct broker **out)
+{
+    struct broker *broker = calloc(1, sizeof *broker);
+    if (broker == NULL)
+        return -ENOMEM;
+    broker->options = *options;
+    broker->started_ns = broker->idle_since_ns = broker_now();
+    broker->stop_by_ns = INT64_MAX;
+    frames_init(&broker->in);
+    wire_init(&broker->header);
+    struct core_config config = {
+        .chunk_target_ns = options->config->chunk_target_ns,
+        .queued_bytes = options->config->queued_bytes,
+    };
+    int rc = getrandom(&broker->instance, sizeof broker->instance, 0) == sizeof broker->instance ? 0 : -errno;
+    broker->instance &= PROTOCOL_COUNT_MAX;
+    broker->core = core_new(&config);
+    broker->decoder = decoder_new();
+    broker->context = zmq_ctx_new();
+    if (rc == 0 && (broker->core == NULL || broker->decoder == NULL || broker->context == NULL))
+        rc = -ENOMEM;
+    if (rc == 0) {
+        zmq_ctx_set(broker->context, ZMQ_BLOCKY, 0);
+        zmq_ctx_set(broker->context, ZMQ_MAX_SOCKETS, (int)options->slots + 16);
+        /* Without this a small queued message keeps its whole receive buffer of 8 KiB. The number is
+         * ZMQ_ZERO_COPY_RECV, which zmq.h keeps among its drafts although every build accepts it. */
+        zmq_ctx_set(broker->context, 10, 0);
+        rc = make_clients_socket(broker);
+    }
+    if (rc == 0)
+        rc = make_pool(broker);
+    if (rc < 0) {
+        log_error("cannot start: %s", zmq_strerror(-rc));
+        broker_free(broker);
+        return rc;
+    }
+    *out = broker;
+    return 0;
+}
+
+void broker_free(struct broker *broker)
+{
+    if (broker == NULL)
+        return;
+    core_free(broker->core);
+    frames_close(&broker->in);
+    monitor_stop(broker->monitor, broker->clients_socket);
+    if (broker->context != NULL)
+        zmq_ctx_shutdown(broker->context);
+    pool_join(broker->pool);
+    clients_free(&broker->clients);
+    if (broker->clients_socket != NULL)
+        zmq_close(broker->clients_socket);
+    if (broker->pool_socket != NULL)
+        zmq_close(broker->pool_socket);
+    while (broker->context != NULL && zmq_ctx_term(broker->context) < 0 && errno == EINTR)
+        ;
+    decoder_free(broker->decoder);
+    wire_free(&broker->header);
+    free(broker->merge);
+    free(broker->workers);
+    free(broker);
+}
+
+/*** Idle exit ***/
+
+static const char *socket_path(const struct broker *broker, size_t i)
+{
+    const char *endpoint = broker->options.config->endpoints[i];
+    return endpoint != NULL ? endpoint_path(endpoint) : NULL;
+}
+
+/* The sockets' files get another name, so that nobody new finds them, and back. */
+static void hide_sockets(const struct broker *broker, bool hide)
+{
+    const char *path;
+    for (size_t i = 0; (path = socket_path(broker, i)) != NULL; i++) {
+        char hidden[PATH_MAX];
+        snprintf(hidden, sizeof hidden, "%s.leaving", path);
+        if (rename(hide ? path : hidden, hide ? hidden : path) < 0)
+            log_warning("cannot rename %s: %s", hide ? path : hidden, strerror(errno));
+    }
+}
+
+static void remove_sockets(const struct broker *broker, bool hidden)
+{
+    const char *path;
+    for (size_t i = 0; (path = socket_path(broker, i)) != NULL; i++) {
+        char name[PATH_MAX];
+        snprintf(name, sizeof name, "%s%s", path, hidden ? ".leaving" : "");
+        (void)unlink(name); /* a daemon that has given up its privileges may not; the next one replaces it */
+    }
+}
+
+static bool is_idle(const struct broker *broker)
+{
+    struct core_counts counts;
+    core_counts(broker->core, &counts);
+    return monitor_connections(broker->monitor) == 0 && broker->clients.count == 0 && counts.orphans == 0;
+}
+
+/*
+ * Nobody has been here for long: hides the sockets, and leaves unless somebody turns out to have been
+ * connecting just then. Returns true when the daemon may end.
+ */
+static bool leave(struct broker *broker)
+{
+    hide_sockets(broker, true);
+    int64_t until = broker_now() + LEAVE_MS * INT64_C(1000000);
+    zmq_pollitem_t item = {.socket = NULL, .fd = monitor_fd(broker->monitor), .events = ZMQ_POLLIN};
+    while (broker_now() < until) {
+        zmq_poll(&item, 1, LEAVE_MS / 4);
+        clients_watch(&broker->clients, serve_gone, broker);
+    }
+    if (is_idle(broker)) {
+        remove_sockets(broker, true);
+        return true;
+    }
+    hide_sockets(broker, false);
+    broker->idle_since_ns = INT64_MAX;
+    return false;
+}
+
+/* Returns when idleness is to be looked at again. */
+static int64_t check_idle(struct broker *broker, int64_t now_ns)
+{
+    int64_t patience = broker->options.idle_exit_ns;
+    if (patience == 0 || broker->stopping)
+        return INT64_MAX;
+    if (!is_idle(broker)) {
+        broker->idle_since_ns = INT64_MAX;
+        return INT64_MAX; /* the monitor wakes us when the last one leaves */
+    }
+    if (broker->idle_since_ns == INT64_MAX)
+        broker->idle_since_ns = now_ns;
+    return broker->idle_since_ns + patience;
+}
+
+/*** Stopping ***/
+
+static void begin_stop(struct broker *broker, int64_t now_ns)
+{
+    if (broker->stopping)
+        return;
+    broker->stopping = true;
+    broker->stop_by_ns = now_ns + broker->options.config->stop_timeout_ns;
+    serve_stop(broker, now_ns);
+}
+
+static void read_signals(struct broker *broker, int64_t now_ns)
+{
+    struct signalfd_siginfo info;
+    while (read(broker->options.signal_fd, &info, sizeof info) == sizeof info) {
+        if (info.ssi_signo == SIGHUP && !broker->options.private_pool) {
+            log_notice("SIGHUP: the configuration is read at start-up only; restart pmapd to apply it");
+            continue;
+        }
+        log_info("stopping: %s", strsignal((int)info.ssi_signo));
+        begin_stop(broker, now_ns);
+    }
+}
+
+/* All chunks have had their worker's last word, or that has taken too long. */
+static bool stop_is_done(const struct broker *broker, int64_t now_ns)
+{
+    struct core_counts counts;
+    core_counts(broker->core, &counts);
+    if (counts.busy > 0 && now_ns >= broker->stop_by_ns)
+        log_warning("%u functions did not end in time", counts.busy);
+    return counts.busy == 0 || now_ns >= broker->stop_by_ns;
+}
+
+static void stop_pool(struct broker *broker)
+{
+    struct message stop = {.type = MSG_STOP};
+    if (message_encode(&stop, &broker->header) < 0)
+        return;
+    for (unsigned i = 0; i < broker->options.slots; i++) {
+        const struct pool_worker *worker = &broker->workers[i];
+        if (worker->worker != NULL)
+            (void)frames_send_header(broker->pool_socket, worker->id, worker->id_size, &broker->header,
+                                     false);
+    }
+}
+
+/*** The loop ***/
+
+/* Takes up to `most` messages; returns whether there may be more. */
+static bool take(struct broker *broker, void *socket, int most, void (*serve)(struct broker *, int64_t))
+{
+    for (int i = 0; i < most && !broker->failed; i++) {
+        if (frames_receive(socket, &broker->in) < 0)
+            return false;
+        if (broker->in.count > 0)
+            serve(broker, broker_now());
+    }
+    return true;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How long to sleep, in ms, rounded up; -1: until something happens. */
+static long sleep_ms(int64_t until_ns, int64_t now_ns)
+{
+    if (until_ns == INT64_MAX)
+        return -1;
+    return until_ns <= now_ns ? 0 : (long)((until_ns - now_ns + 999999) / 1000000);
+}
+
+int broker_run(struct broker *broker)
+{
+    enum { POOL, CLIENTS, MONITOR, SIGNALS, ITEMS };
+    zmq_pollitem_t items[ITEMS] = {
+        [POOL] = {.socket = broker->pool_socket, .events = ZMQ_POLLIN},
+        [CLIENTS] = {.socket = broker->clients_socket, .events = ZMQ_POLLIN},
+        [MONITOR] = {.fd = monitor_fd(broker->monitor), .events = ZMQ_POLLIN},
+        [SIGNALS] = {.fd = broker->options.signal_fd, .events = ZMQ_POLLIN},
+    };
+    bool more = false;
+    while (!broker->failed) {
+        int64_t now_ns = broker_now();
+        int64_t due_ns = earlier(core_deadline(broker->core), clients_cut(&broker->clients, now_ns));
+        int64_t idle_ns = check_idle(broker, now_ns);
+        if (idle_ns <= now_ns && leave(broker)) {
+            log_info("stopping: idle for %lld s", (long long)(broker->options.idle_exit_ns / 1000000000));
+            stop_pool(broker);
+            return 0;
+        }
+        if (broker->stopping) {
+            if (stop_is_done(broker, now_ns))
+                break;
+            due_ns = earlier(due_ns, broker->stop_by_ns);
+        }
+        due_ns = earlier(due_ns, idle_ns);
+        if (zmq_poll(items, ITEMS, more ? 0 : sleep_ms(due_ns, now_ns)) < 0 && errno != EINTR) {
+            log_error("waiting failed: %s", zmq_strerror(errno));
+            broker->failed = true;
+            break;
+        }
+        now_ns = broker_now();
+        if (items[SIGNALS].revents != 0)
+            read_signals(broker, now_ns);
+        if (items[MONITOR].revents != 0)
+            clients_watch(&broker->clients, serve_gone, broker);
+        more = take(broker, broker->pool_socket, WORKER_TURN, serve_worker);
+        more |= take(broker, broker->clients_socket, CLIENT_TURN, serve_client);
+        now_ns = broker_now();
+        core_tick(broker->core, now_ns);
+        act(broker, now_ns);
+    }
+    stop_pool(broker);
+    remove_sockets(broker, false);
+    return broker->failed ? 1 : 0;
+}

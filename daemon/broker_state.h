@@ -1,0 +1,75 @@
+/* The broker's inside, shared by broker.c (the loop), serve.c (messages in), act.c (actions out) and
+ * status.c. */
+#ifndef PMAPD_BROKER_STATE_H
+#define PMAPD_BROKER_STATE_H
+
+#include "daemon/broker.h"
+#include "daemon/clients.h"
+#include "daemon/core/core.h"
+#include "daemon/frames.h"
+#include "daemon/monitor.h"
+#include "daemon/pool.h"
+
+/* A pool thread, as the broker knows it. */
+struct pool_worker {
+    uint8_t id[ROUTING_ID_MAX];
+    size_t id_size;
+    struct worker *worker; /* NULL until READY */
+};
+
+struct broker {
+    struct broker_options options;
+    void *context;
+    void *clients_socket, *pool_socket;
+    struct monitor *monitor;
+    struct pool *pool;
+    struct pool_worker *workers; /* by slot */
+    struct core *core;
+    struct clients clients;
+    struct decoder *decoder;
+    struct frames in;
+    struct wire header;
+    uint8_t *merge; /* where the results of several chunks are put together */
+    size_t merge_capacity;
+    uint64_t instance;
+    int64_t started_ns;
+    int64_t idle_since_ns; /* INT64_MAX while somebody is connected or something runs */
+    bool stopping;
+    int64_t stop_by_ns;
+    int exit_status;
+    bool failed; /* an invariant is broken or memory is out: stop now */
+};
+
+int64_t broker_now(void);
+
+/*** serve.c ***/
+
+/* Handles the message in broker->in, from a client; from a pool thread. */
+void serve_client(struct broker *broker, int64_t now_ns);
+void serve_worker(struct broker *broker, int64_t now_ns);
+
+/* The client is no more, or is to be treated so: its session ends. */
+void serve_gone(void *broker, struct client *client);
+
+/* Tells a client why its session ends, ends it, and has its connection cut a little later. */
+void serve_refuse(struct broker *broker, struct client *client, unsigned code, const char *text,
+                  int64_t now_ns);
+
+/* Tells everybody that the daemon stops, and ends all sessions. */
+void serve_stop(struct broker *broker, int64_t now_ns);
+
+/*** act.c ***/
+
+/* Does what the core wants done, until it wants nothing. */
+void act(struct broker *broker, int64_t now_ns);
+
+/* Sends a message of one header to a client. */
+void act_tell(struct broker *broker, struct client *client, const struct message *message);
+
+/*** status.c ***/
+
+/* Answers a query into memory from malloc. 0, -EINVAL (no such query) or -ENOMEM. */
+int status_answer(struct broker *broker, const struct client *client, struct text what, char **data,
+                  size_t *size);
+
+#endif

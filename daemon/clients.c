@@ -1,0 +1,218 @@
+/* The table of connected clients; see clients.h. */
+#include "daemon/clients.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* How long a client that was told off may take to read it before its connection is cut. */
+#define DOOMED_NS INT64_C(500000000)
+
+struct peer {
+    bool connected;
+    struct client *client; /* NULL before its first message */
+    struct peer_event who;
+};
+
+void clients_init(struct clients *c, const struct config *config, bool private_pool, struct monitor *monitor)
+{
+    memset(c, 0, sizeof *c);
+    c->config = config;
+    c->private_pool = private_pool;
+    c->monitor = monitor;
+    TAILQ_INIT(&c->doomed);
+}
+
+static void forget(struct clients *c, struct client *client)
+{
+    if (client->doomed)
+        TAILQ_REMOVE(&c->doomed, client, doomed_link);
+    if ((size_t)client->fd < c->peer_count && c->peers[client->fd].client == client)
+        c->peers[client->fd].client = NULL;
+    HASH_DEL(c->table, client);
+    c->count--;
+    free(client);
+}
+
+void clients_free(struct clients *c)
+{
+    struct client *client, *next;
+    HASH_ITER (hh, c->table, client, next)
+        forget(c, client);
+    free(c->peers);
+    memset(c, 0, sizeof *c);
+}
+
+/* The entry of a descriptor, made when it is new; NULL when memory is short. */
+static struct peer *peer_of(struct clients *c, int fd)
+{
+    if (fd < 0)
+        return NULL;
+    if ((size_t)fd >= c->peer_count) {
+        size_t count = c->peer_count != 0 ? c->peer_count : 64;
+        while (count <= (size_t)fd)
+            count *= 2;
+        struct peer *peers = reallocarray(c->peers, count, sizeof *peers);
+        if (peers == NULL)
+            return NULL;
+        memset(peers + c->peer_count, 0, (count - c->peer_count) * sizeof *peers);
+        c->peers = peers;
+        c->peer_count = count;
+    }
+    return &c->peers[fd];
+}
+
+void clients_watch(struct clients *c, void (*gone)(void *cookie, struct client *client), void *cookie)
+{
+    struct peer_event event;
+    while (monitor_next(c->monitor, &event)) {
+        struct peer *peer = peer_of(c, event.fd);
+        if (peer == NULL)
+            continue; /* out of memory: such a client gets no answer */
+        if (peer->client != NULL) {
+            struct client *client = peer->client;
+            gone(cookie, client);
+            forget(c, client);
+        }
+        peer->connected = event.kind == PEER_CONNECTED;
+        if (peer->connected)
+            peer->who = event;
+    }
+}
+
+/* One decimal number up to a ':' or the end; advances *text. */
+static bool read_number(const char **text, char end, unsigned long *value)
+{
+    const char *at = *text;
+    unsigned long v = 0;
+    if (*at < '0' || *at > '9')
+        return false;
+    for (; *at >= '0' && *at <= '9'; at++) {
+        if (v > UINT32_MAX)
+            return false;
+        v = v * 10 + (unsigned long)(*at - '0');
+    }
+    if (*at != end)
+        return false;
+    *text = end != '\0' ? at + 1 : at;
+    *value = v;
+    return true;
+}
+
+/* "localhost:UID:GID:PID", as libzmq has it from SO_PEERCRED at accept: a client cannot fake it. */
+static bool read_identity(zmq_msg_t *body, uid_t *uid, pid_t *pid)
+{
+    const char *text = zmq_msg_gets(body, "Peer-Address");
+    static const char host[] = "localhost:";
+    unsigned long u, g, p;
+    if (text == NULL || strncmp(text, host, sizeof host - 1) != 0)
+        return false;
+    text += sizeof host - 1;
+    if (!read_number(&text, ':', &u) || !read_number(&text, ':', &g) || !read_number(&text, '\0', &p))
+        return false;
+    if (u >= UINT32_MAX)
+        return false;
+    *uid = (uid_t)u;
+    *pid = (pid_t)p;
+    return true;
+}
+
+struct client *clients_sender(struct clients *c, struct frames *f, bool *first,
+                              void (*gone)(void *cookie, struct client *client), void *cookie)
+{
+    struct client *client;
+    size_t id_size = zmq_msg_size(&f->id);
+    *first = false;
+    HASH_FIND(hh, c->table, zmq_msg_data(&f->id), id_size, client);
+    if (client != NULL)
+        return client;
+
+    /* The credentials are metadata of body frames only; a peer of an old ZMTP version has none, and is
+     * nobody. */
+    uid_t uid;
+    pid_t pid;
+    if (f->count == 0 || id_size > ROUTING_ID_MAX || !read_identity(&f->part[0], &uid, &pid))
+        return NULL;
+    int fd = zmq_msg_get(&f->part[0], ZMQ_SRCFD);
+    clients_watch(c, gone, cookie);
+    struct peer *peer = peer_of(c, fd);
+    if (peer == NULL || !peer->connected || peer->client != NULL || peer->who.uid != uid ||
+        peer->who.pid != pid)
+        return NULL; /* it has gone, and its descriptor may be another's by now */
+
+    client = calloc(1, sizeof *client);
+    if (client == NULL)
+        return NULL;
+    memcpy(client->id, zmq_msg_data(&f->id), id_size);
+    client->id_size = id_size;
+    client->fd = fd;
+    client->uid = uid;
+    memcpy(client->groups, peer->who.groups, sizeof client->groups);
+    client->group_count = peer->who.group_count;
+    struct client *added = client;
+    HASH_ADD_KEYPTR(hh, c->table, added->id, added->id_size, added);
+    if (added->hh.tbl == NULL) { /* uthash's sign of no memory */
+        free(client);
+        return NULL;
+    }
+    peer->client = client;
+    c->count++;
+    *first = true;
+    return client;
+}
+
+unsigned clients_admit(struct clients *c, const struct client *client, char *text, size_t text_size)
+{
+    const struct peer *peer = &c->peers[client->fd];
+    if (c->private_pool ? client->uid != geteuid()
+                        : !config_allows(c->config, client->uid, client->groups, client->group_count)) {
+        snprintf(text, text_size, "uid %u may not use this pool", (unsigned)client->uid);
+        return PERR_REFUSED;
+    }
+    struct limits limits = clients_limits(c, client);
+    if (peer->who.connections > (unsigned)limits.connections) {
+        snprintf(text, text_size, "uid %u has %u connections; the limit is %d", (unsigned)client->uid,
+                 peer->who.connections, limits.connections);
+        return PERR_LIMIT;
+    }
+    return 0;
+}
+
+void clients_doom(struct clients *c, struct client *client, int64_t now_ns)
+{
+    if (client->doomed)
+        return;
+    client->doomed = true;
+    client->cut_ns = now_ns + DOOMED_NS;
+    TAILQ_INSERT_TAIL(&c->doomed, client, doomed_link);
+}
+
+int64_t clients_cut(struct clients *c, int64_t now_ns)
+{
+    struct client *client;
+    while ((client = TAILQ_FIRST(&c->doomed)) != NULL && client->cut_ns <= now_ns) {
+        TAILQ_REMOVE(&c->doomed, client, doomed_link);
+        /* The descriptor is still this connection's unless the kernel gave it to another peer meanwhile. */
+        struct ucred cred;
+        socklen_t size = sizeof cred;
+        if (getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) == 0 &&
+            cred.pid == c->peers[client->fd].who.pid && cred.uid == client->uid)
+            shutdown(client->fd, SHUT_RDWR);
+        client->cut_ns = now_ns + DOOMED_NS; /* should it live on, it is cut again */
+        TAILQ_INSERT_TAIL(&c->doomed, client, doomed_link);
+    }
+    return client != NULL ? client->cut_ns : INT64_MAX;
+}
+
+struct limits clients_limits(const struct clients *c, const struct client *client)
+{
+    return config_limits(c->config, client->uid, client->groups, client->group_count);
+}
+
+bool clients_is_admin(const struct clients *c, const struct client *client)
+{
+    return c->private_pool || config_is_admin(c->config, client->uid, client->groups, client->group_count);
+}

@@ -1,0 +1,88 @@
+/*
+ * Clients: who is connected to the ROUTER, by routing id and by descriptor, and what the kernel says of them.
+ * A client is admitted here (allow and deny, limits on connections), told off here, and let go here when the
+ * monitor says so. Broker's thread only.
+ */
+#ifndef PMAPD_CLIENTS_H
+#define PMAPD_CLIENTS_H
+
+#include "daemon/config.h"
+#include "daemon/core/core.h"
+#include "daemon/frames.h"
+#include "daemon/monitor.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+/* Short of memory, uthash says so instead of ending the process. */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+enum { ROUTING_ID_MAX = 255 };
+
+struct client {
+    uint8_t id[ROUTING_ID_MAX]; /* its routing id, the key of the table */
+    size_t id_size;
+    int fd;
+    uid_t uid;
+    gid_t groups[PEER_GROUPS_MAX];
+    size_t group_count;
+    struct session *session; /* NULL until HELLO, and again once it is doomed */
+    uint64_t last_ref;       /* the highest number of a job that it has opened */
+    bool doomed;             /* has been told why; its messages are ignored, and it is cut at cut_ns */
+    int64_t cut_ns;
+    TAILQ_ENTRY(client) doomed_link;
+    UT_hash_handle hh;
+};
+
+struct peer; /* one descriptor: private to clients.c */
+
+struct clients {
+    const struct config *config;
+    bool private_pool;
+    struct monitor *monitor; /* borrowed */
+    struct client *table;
+    struct peer *peers; /* by descriptor */
+    size_t peer_count;
+    TAILQ_HEAD(doomed_list, client) doomed; /* in the order of cut_ns */
+    size_t count;
+};
+
+/* Makes *c empty. */
+void clients_init(struct clients *c, const struct config *config, bool private_pool, struct monitor *monitor);
+
+/* Frees the table; sessions must have been closed. */
+void clients_free(struct clients *c);
+
+/*
+ * Takes the monitor's events. gone(cookie, client) is called for each client that has left, just before it is
+ * freed.
+ */
+void clients_watch(struct clients *c, void (*gone)(void *cookie, struct client *client), void *cookie);
+
+/*
+ * The sender of a message: found, or made at its first one.
+ * Returns NULL when it is nobody any more (gone before its message was read) or memory is short: the message
+ * is to be ignored. *first: it is its first message.
+ */
+struct client *clients_sender(struct clients *c, struct frames *f, bool *first,
+                              void (*gone)(void *cookie, struct client *client), void *cookie);
+
+/*
+ * May this client have a session? 0, or a PERR_ code with one line for it in text.
+ */
+unsigned clients_admit(struct clients *c, const struct client *client, char *text, size_t text_size);
+
+/* Its messages are ignored from now on, and its connection is cut a little later, so that it can read why. */
+void clients_doom(struct clients *c, struct client *client, int64_t now_ns);
+
+/* Cuts those whose time has come. Returns when it must be called again, INT64_MAX for never. */
+int64_t clients_cut(struct clients *c, int64_t now_ns);
+
+/* What this client's owner may have. */
+struct limits clients_limits(const struct clients *c, const struct client *client);
+
+bool clients_is_admin(const struct clients *c, const struct client *client);
+
+#endif

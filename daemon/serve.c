@@ -1,0 +1,377 @@
+/*
+ * Serving: what clients and pool threads say, checked and handed to the core. A client that breaks the
+ * protocol is told why and dropped; an option or a name that is wrong costs it only the job.
+ */
+#include "daemon/broker_state.h"
+#include "daemon/functions/functions.h"
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TEXT_MAX = 300 };
+
+static void send_error(struct broker *broker, struct client *client, const uint64_t *ref, unsigned code,
+                       const char *text)
+{
+    struct message m = {.type = MSG_ERROR};
+    m.error.has_ref = ref != NULL;
+    m.error.ref = ref != NULL ? *ref : 0;
+    m.error.code = code;
+    m.error.text = text_of(text);
+    act_tell(broker, client, &m);
+}
+
+void serve_gone(void *cookie, struct client *client)
+{
+    struct broker *broker = cookie;
+    if (client->session != NULL)
+        core_session_close(broker->core, client->session, broker_now());
+    client->session = NULL;
+}
+
+void serve_refuse(struct broker *broker, struct client *client, unsigned code, const char *text,
+                  int64_t now_ns)
+{
+    static struct log_limit limit = LOG_LIMIT(10, 60);
+    if (code == PERR_PROTOCOL || code == PERR_REFUSED || code == PERR_LIMIT)
+        log_limited(&limit, LOG_NOTICE, "client of uid %u refused: %s", (unsigned)client->uid, text);
+    send_error(broker, client, NULL, code, text);
+    serve_gone(broker, client);
+    clients_doom(&broker->clients, client, now_ns);
+}
+
+void serve_stop(struct broker *broker, int64_t now_ns)
+{
+    struct client *client, *next;
+    HASH_ITER (hh, broker->clients.table, client, next) {
+        if (!client->doomed)
+            serve_refuse(broker, client, PERR_STOPPING, protocol_error_text(PERR_STOPPING), now_ns);
+    }
+}
+
+/*** HELLO ***/
+
+static void serve_hello(struct broker *broker, struct client *client, const struct message *m, int64_t now_ns)
+{
+    struct message welcome = {.type = MSG_WELCOME};
+    welcome.welcome.min = PROTOCOL_VERSION_MIN;
+    welcome.welcome.max = PROTOCOL_VERSION_MAX;
+    welcome.welcome.software = text_of("pmapd " PMAP_VERSION);
+    welcome.welcome.instance = broker->instance;
+    welcome.welcome.slots = broker->options.slots;
+    welcome.welcome.max_message = PROTOCOL_MESSAGE_MAX;
+    welcome.welcome.max_item = PROTOCOL_ITEM_MAX;
+    act_tell(broker, client, &welcome);
+
+    char text[TEXT_MAX];
+    if (m->hello.min > PROTOCOL_VERSION_MAX || m->hello.max < PROTOCOL_VERSION_MIN) {
+        snprintf(text, sizeof text,
+                 "no common protocol version: the client speaks %u to %u, the daemon %d to %d", m->hello.min,
+                 m->hello.max, PROTOCOL_VERSION_MIN, PROTOCOL_VERSION_MAX);
+        serve_refuse(broker, client, PERR_VERSION, text, now_ns);
+        return;
+    }
+    if (broker->stopping) {
+        serve_refuse(broker, client, PERR_STOPPING, protocol_error_text(PERR_STOPPING), now_ns);
+        return;
+    }
+    unsigned code = clients_admit(&broker->clients, client, text, sizeof text);
+    if (code != 0) {
+        serve_refuse(broker, client, code, text, now_ns);
+        return;
+    }
+    struct limits limits = clients_limits(&broker->clients, client);
+    struct owner_limits owner = {
+        .weight = (uint32_t)limits.weight,
+        .slots = (uint32_t)limits.slots,
+        .jobs = (uint32_t)limits.jobs,
+        .queued_bytes = limits.queued_bytes,
+    };
+    if (core_session_open(broker->core, client->uid, &owner, client, &client->session) < 0)
+        serve_refuse(broker, client, PERR_MEMORY, protocol_error_text(PERR_MEMORY), now_ns);
+}
+
+/*** OPEN ***/
+
+/* The function of an OPEN; NULL when there is none, after the client was told. */
+static const struct function *find_function(struct broker *broker, struct client *client,
+                                            const struct message *m)
+{
+    char text[TEXT_MAX];
+    struct text name = m->open.function;
+    const struct function *function = NULL;
+    if (m->open.kind == KIND_BUILTIN)
+        function = function_find(name.data, name.len);
+    if (function != NULL)
+        return function;
+    const char *near = m->open.kind == KIND_BUILTIN ? function_suggest(name.data, name.len) : NULL;
+    int shown = name.len < 60 ? (int)name.len : 60;
+    if (m->open.kind != KIND_BUILTIN)
+        snprintf(text, sizeof text, "functions of kind %u are unknown here", (unsigned)m->open.kind);
+    else if (near != NULL)
+        snprintf(text, sizeof text, "unknown function '%.*s'; did you mean '%s'?", shown, name.data, near);
+    else
+        snprintf(text, sizeof text, "unknown function '%.*s'", shown, name.data);
+    send_error(broker, client, &m->open.ref, PERR_FUNCTION, text);
+    return NULL;
+}
+
+static void refuse_job(struct broker *broker, struct client *client, uint64_t ref, int rc)
+{
+    char text[TEXT_MAX];
+    unsigned code = PERR_MEMORY;
+    snprintf(text, sizeof text, "%s", protocol_error_text(PERR_MEMORY));
+    if (rc == -EDQUOT) {
+        code = PERR_LIMIT;
+        snprintf(text, sizeof text, "uid %u has %d open jobs, which is the limit", (unsigned)client->uid,
+                 clients_limits(&broker->clients, client).jobs);
+    } else if (rc == -EINVAL) {
+        code = PERR_OPTION;
+        snprintf(text, sizeof text, "the credit for results is out of range");
+    }
+    send_error(broker, client, &ref, code, text);
+}
+
+/* What core_job_items and its like say of a client that does not keep to the protocol. */
+static void job_breach(struct broker *broker, struct client *client, int rc, const char *what, int64_t now_ns)
+{
+    switch (rc) {
+    case -ENOBUFS:
+        serve_refuse(broker, client, PERR_PROTOCOL, "items were sent without credit", now_ns);
+        break;
+    case -EMSGSIZE:
+        serve_refuse(broker, client, PERR_TOO_LARGE, "an item is larger than 1 GiB", now_ns);
+        break;
+    case -ENOMEM:
+        serve_refuse(broker, client, PERR_MEMORY, protocol_error_text(PERR_MEMORY), now_ns);
+        break;
+    default:
+        serve_refuse(broker, client, PERR_PROTOCOL, what, now_ns);
+    }
+}
+
+static void serve_open(struct broker *broker, struct client *client, const struct message *m, int64_t now_ns)
+{
+    struct frames *in = &broker->in;
+    uint64_t ref = m->open.ref;
+    if (ref <= client->last_ref) {
+        serve_refuse(broker, client, PERR_PROTOCOL, "OPEN: the job's number is not higher than the last one",
+                     now_ns);
+        return;
+    }
+    client->last_ref = ref;
+    if (in->count == 3) {
+        serve_refuse(broker, client, PERR_PROTOCOL, "OPEN: lengths without bytes", now_ns);
+        return;
+    }
+    struct batch *batch = NULL;
+    if (in->count == 4) {
+        bool large = zmq_msg_size(&in->part[2]) > PROTOCOL_INLINE_MAX ||
+                     zmq_msg_size(&in->part[3]) > PROTOCOL_INLINE_MAX;
+        int rc = large ? -EPROTO : frames_batch(in, 2, false, false, &batch);
+        if (rc < 0) {
+            job_breach(broker, client, rc, "OPEN: its items are too large or do not add up", now_ns);
+            return;
+        }
+    }
+    const struct function *function = find_function(broker, client, m);
+    if (function == NULL || broker->stopping) {
+        if (function != NULL)
+            send_error(broker, client, &ref, PERR_STOPPING, protocol_error_text(PERR_STOPPING));
+        batch_unref(batch);
+        return;
+    }
+    struct job_request request = {
+        .ref = ref,
+        .function = function,
+        .expected_ns = function->expected_ns,
+        .options = m->open.options,
+        .credit = m->open.credit,
+        .first = m->open.first,
+        .done = m->open.done,
+        .done_count = m->open.done_count,
+    };
+    uint64_t total = m->open.first + (batch != NULL ? batch->count : 0);
+    bool end = m->open.end;
+    struct job *job;
+    int rc = core_job_open(broker->core, client->session, &request, now_ns, &job);
+    if (rc < 0) {
+        batch_unref(batch);
+        refuse_job(broker, client, ref, rc);
+        return;
+    }
+    if (batch != NULL)
+        rc = core_job_items(broker->core, job, request.first, batch, now_ns);
+    if (rc == 0 && end)
+        rc = core_job_end(broker->core, job, total, now_ns);
+    batch_unref(batch);
+    if (rc < 0)
+        job_breach(broker, client, rc, "OPEN: its items or its end are out of place", now_ns);
+}
+
+/*** ITEMS, END, CREDIT, CANCEL ***/
+
+static void serve_items(struct broker *broker, struct client *client, const struct message *m, int64_t now_ns)
+{
+    struct job *job = core_job_find(client->session, m->items.ref);
+    if (job == NULL)
+        return; /* it has ended: these crossed the news */
+    struct batch *batch;
+    int rc = frames_batch(&broker->in, 1, false, m->items.more, &batch);
+    if (rc == 0) {
+        rc = core_job_items(broker->core, job, m->items.first, batch, now_ns);
+        batch_unref(batch);
+    }
+    if (rc < 0)
+        job_breach(broker, client, rc, "ITEMS: out of place, too large, or lengths that do not add up",
+                   now_ns);
+}
+
+static void serve_end(struct broker *broker, struct client *client, const struct message *m, int64_t now_ns)
+{
+    struct job *job = core_job_find(client->session, m->end.ref);
+    int rc = job != NULL ? core_job_end(broker->core, job, m->end.total, now_ns) : 0;
+    if (rc < 0)
+        job_breach(broker, client, rc, "END: out of place, or not the number of items that came", now_ns);
+}
+
+static void serve_credit(struct broker *broker, struct client *client, const struct message *m,
+                         int64_t now_ns)
+{
+    struct job *job = core_job_find(client->session, m->credit.ref);
+    int rc = job != NULL ? core_job_credit(broker->core, job, m->credit.bytes, now_ns) : 0;
+    if (rc < 0)
+        job_breach(broker, client, rc, "CREDIT: more than was sent", now_ns);
+}
+
+static void serve_query(struct broker *broker, struct client *client, const struct message *m)
+{
+    char *data;
+    size_t size;
+    uint64_t ref = m->query.ref;
+    int rc = status_answer(broker, client, m->query.what, &data, &size);
+    if (rc < 0) {
+        unsigned code = rc == -EINVAL ? PERR_QUERY : PERR_MEMORY;
+        send_error(broker, client, &ref, code, protocol_error_text(code));
+        return;
+    }
+    struct message answer = {.type = MSG_ANSWER};
+    answer.answer.ref = ref;
+    if (message_encode(&answer, &broker->header) == 0 &&
+        frames_send_header(broker->clients_socket, client->id, client->id_size, &broker->header, true) == 0)
+        (void)frames_send_part(broker->clients_socket, data, size, NULL, false);
+    free(data);
+}
+
+void serve_client(struct broker *broker, int64_t now_ns)
+{
+    struct frames *in = &broker->in;
+    bool first;
+    struct client *client = clients_sender(&broker->clients, in, &first, serve_gone, broker);
+    if (client == NULL || client->doomed)
+        return;
+
+    struct message m;
+    const char *why = "the daemon is short of memory";
+    int rc = message_decode(broker->decoder, zmq_msg_data(&in->part[0]), zmq_msg_size(&in->part[0]),
+                            in->count, FROM_CLIENT, &m, &why);
+    if (rc < 0) {
+        serve_refuse(broker, client, rc == -ENOMEM ? PERR_MEMORY : PERR_PROTOCOL, why, now_ns);
+        return;
+    }
+    if (first != (m.type == MSG_HELLO)) {
+        serve_refuse(broker, client, PERR_PROTOCOL, first ? "HELLO must come first" : "HELLO must come once",
+                     now_ns);
+        return;
+    }
+    switch (m.type) {
+    case MSG_HELLO:
+        serve_hello(broker, client, &m, now_ns);
+        break;
+    case MSG_OPEN:
+        serve_open(broker, client, &m, now_ns);
+        break;
+    case MSG_ITEMS:
+        serve_items(broker, client, &m, now_ns);
+        break;
+    case MSG_END:
+        serve_end(broker, client, &m, now_ns);
+        break;
+    case MSG_CREDIT:
+        serve_credit(broker, client, &m, now_ns);
+        break;
+    case MSG_CANCEL: {
+        struct job *job = core_job_find(client->session, m.cancel.ref);
+        if (job != NULL)
+            core_job_cancel(broker->core, job, now_ns);
+        break;
+    }
+    case MSG_PING:
+        m.type = MSG_PONG;
+        act_tell(broker, client, &m);
+        break;
+    case MSG_QUERY:
+        serve_query(broker, client, &m);
+        break;
+    default:
+        serve_refuse(broker, client, PERR_PROTOCOL, "not a message of a client", now_ns);
+    }
+}
+
+/*** Pool threads ***/
+
+static void worker_ready(struct broker *broker, const struct message *m, int64_t now_ns)
+{
+    if (m->ready.slot >= broker->options.slots || broker->workers[m->ready.slot].worker != NULL) {
+        log_error("a pool thread says that it is number %u", (unsigned)m->ready.slot);
+        broker->failed = true;
+        return;
+    }
+    struct pool_worker *pool_worker = &broker->workers[m->ready.slot];
+    pool_worker->id_size = zmq_msg_size(&broker->in.id);
+    memcpy(pool_worker->id, zmq_msg_data(&broker->in.id), pool_worker->id_size);
+    if (core_worker_add(broker->core, pool_worker, now_ns, &pool_worker->worker) < 0) {
+        log_error("out of memory");
+        broker->failed = true;
+    }
+}
+
+static struct pool_worker *worker_sender(struct broker *broker)
+{
+    size_t size = zmq_msg_size(&broker->in.id);
+    const uint8_t *id = zmq_msg_data(&broker->in.id);
+    /* "T" and the slot (pool.c): our own threads, so the number is right or a bug. */
+    uint32_t slot = size == 5 ? load_u32(id + 1) : UINT32_MAX;
+    if (slot >= broker->options.slots || broker->workers[slot].worker == NULL)
+        return NULL;
+    return &broker->workers[slot];
+}
+
+void serve_worker(struct broker *broker, int64_t now_ns)
+{
+    struct frames *in = &broker->in;
+    struct message m;
+    const char *why = "out of memory";
+    int rc = message_decode(broker->decoder, zmq_msg_data(&in->part[0]), zmq_msg_size(&in->part[0]),
+                            in->count, FROM_WORKER, &m, &why);
+    if (rc == 0 && m.type == MSG_READY) {
+        worker_ready(broker, &m, now_ns);
+        return;
+    }
+    struct batch *batch = NULL;
+    if (rc == 0 && in->count > 1)
+        rc = frames_batch(in, 1, true, m.worked.more, &batch);
+    struct pool_worker *sender = worker_sender(broker);
+    if (rc == 0 && sender != NULL)
+        rc = core_worked(broker->core, sender->worker, m.worked.chunk, batch, m.worked.last, m.worked.run_ns,
+                         m.worked.cpu_ns, now_ns);
+    batch_unref(batch);
+    if (rc < 0 ||
+        sender == NULL) { /* trusted code has broken its promises, or memory is out: nothing to build on */
+        log_error("a pool thread's message cannot be used: %s", rc == -ENOMEM ? "out of memory" : why);
+        broker->failed = true;
+    }
+}
