@@ -29,20 +29,34 @@ struct peer_event {
 };
 
 /*
+ * What the broker may rely on, in a ZeroMQ context with one I/O thread (the default):
+ * - Events are asked for, not only handed over: monitor_next takes what libzmq has said up to now before it says
+ *   "none", whether or not the monitor's thread has run. libzmq tells of a connection before it reads from it, so once
+ *   monitor_next has said false, every connection from which a message has been received has had its PEER_CONNECTED,
+ *   unless it was gone again or cut before it was looked at.
+ * - So, for a first message whose ZMQ_SRCFD has no PEER_CONNECTED: call monitor_next until it says false; if there is
+ *   still none, the sender is gone (or cut) and no event about it will ever come. Messages that ZeroMQ had read from it
+ *   can be received long after its PEER_GONE too.
+ * - Events of one descriptor come in their order, and each PEER_CONNECTED is followed by one PEER_GONE before the next
+ *   one. But a late message of an old connection can carry a descriptor that is a new one's by then: pid and uid of
+ *   "Peer-Address" tell them apart, save for two connections of one process; and a send to the old one's routing id
+ *   says EHOSTUNREACH.
+ * - The credentials are the connection's own, also when its descriptor was closed and used anew meanwhile.
+ */
+
+/*
  * Starts to watch `router` (before it is bound, so that no connection is missed). config: for each uid's limit on
  * connections; borrowed for the monitor's life. A connection over twice the limit is shut down at once and never
- * reported.
+ * reported; so is one for which there is no memory.
+ * All signals must be blocked in the caller, so that they are in the thread.
  * Returns 0 or a negative errno.
  */
 int monitor_start(void *context, void *router, const struct config *config, struct monitor **monitor);
 
-/* A descriptor that is readable while there are events (level-triggered). */
+/* A descriptor that is readable while there are events (level-triggered: until monitor_next has said false). */
 int monitor_fd(const struct monitor *monitor);
 
-/*
- * The next event into *event; false when there is none. An event about a connection is there before its first message
- * can be received. Broker's thread only.
- */
+/* The next event into *event; false when there is none. Broker's thread only. */
 bool monitor_next(struct monitor *monitor, struct peer_event *event);
 
 /* Connections that are open now, cut ones not counted. Any thread. */
