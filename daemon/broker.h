@@ -1,7 +1,7 @@
 /*
- * The broker: one thread that owns every session and job. ZeroMQ in, the core decides, ZeroMQ out. It wakes for
- * messages, the monitor, signals and the next deadline, does everything that is due, and sleeps again; it never
- * blocks, never looks a name up and never runs a user's code.
+ * The broker: one thread that owns every session and job. ZeroMQ in, the core decides, ZeroMQ out. It wakes
+ * for messages, the monitor, signals and the next deadline, does everything that is due, and sleeps again; it
+ * never blocks, never looks a name up and never runs a user's code.
  */
 #ifndef PMAPD_BROKER_H
 #define PMAPD_BROKER_H
@@ -19,13 +19,13 @@ struct broker_options {
     unsigned slots;              /* pool threads to start, at least 1 */
     int64_t idle_exit_ns;        /* stop when nobody has been connected for that long; 0: never */
     int signal_fd;               /* a signalfd with the blocked TERM, INT and HUP; borrowed */
-    bool bind_open;              /* the sockets are for everybody (mode 0666), else only for this uid (0600) */
+    bool bind_open; /* the sockets are for everybody (mode 0666), else only for this uid (0600) */
 };
 
 /*
- * Makes the sockets, binds the configuration's endpoints and starts the monitor and the pool's threads. All signals
- * must be blocked, and the C library's rand() seeded, since libzmq draws its routing ids from it. What went wrong is logged.
- * Returns 0 or a negative errno.
+ * Makes the sockets, binds the configuration's endpoints and starts the monitor and the pool's threads. All
+ * signals must be blocked, and the C library's rand() seeded, since libzmq draws its routing ids from it.
+ * What went wrong is logged. Returns 0 or a negative errno.
  */
 int broker_new(const struct broker_options *options, struct broker **broker);
 

@@ -29,7 +29,6 @@ struct client {
     gid_t groups[PEER_GROUPS_MAX];
     size_t group_count;
     struct session *session; /* NULL until HELLO, and again once it is doomed */
-    uint64_t last_ref;       /* the highest number of a job that it has opened */
     bool doomed;             /* has been told why; its messages are ignored, and it is cut at cut_ns */
     int64_t cut_ns;
     TAILQ_ENTRY(client) doomed_link;

@@ -142,9 +142,6 @@ static void job_breach(struct broker *broker, struct client *client, int rc, con
     case -ENOBUFS:
         serve_refuse(broker, client, PERR_PROTOCOL, "items were sent without credit", now_ns);
         break;
-    case -EMSGSIZE:
-        serve_refuse(broker, client, PERR_TOO_LARGE, "an item is larger than 1 GiB", now_ns);
-        break;
     case -ENOMEM:
         serve_refuse(broker, client, PERR_MEMORY, protocol_error_text(PERR_MEMORY), now_ns);
         break;
@@ -157,14 +154,8 @@ static void serve_open(struct broker *broker, struct client *client, const struc
 {
     struct frames *in = &broker->in;
     uint64_t ref = m->open.ref;
-    if (ref <= client->last_ref) {
-        serve_refuse(broker, client, PERR_PROTOCOL, "OPEN: the job's number is not higher than the last one",
-                     now_ns);
-        return;
-    }
-    client->last_ref = ref;
-    if (in->count == 3) {
-        serve_refuse(broker, client, PERR_PROTOCOL, "OPEN: lengths without bytes", now_ns);
+    if (core_job_find(client->session, ref) != NULL) {
+        serve_refuse(broker, client, PERR_PROTOCOL, "OPEN: the job's number is in use", now_ns);
         return;
     }
     struct batch *batch = NULL;
@@ -194,7 +185,6 @@ static void serve_open(struct broker *broker, struct client *client, const struc
         .done = m->open.done,
         .done_count = m->open.done_count,
     };
-    uint64_t total = m->open.first + (batch != NULL ? batch->count : 0);
     bool end = m->open.end;
     struct job *job;
     int rc = core_job_open(broker->core, client->session, &request, now_ns, &job);
@@ -204,12 +194,12 @@ static void serve_open(struct broker *broker, struct client *client, const struc
         return;
     }
     if (batch != NULL)
-        rc = core_job_items(broker->core, job, request.first, batch, now_ns);
+        rc = core_job_items(broker->core, job, core_job_expects(job), batch, now_ns);
     if (rc == 0 && end)
-        rc = core_job_end(broker->core, job, total, now_ns);
+        rc = core_job_end(broker->core, job, core_job_expects(job), now_ns);
     batch_unref(batch);
     if (rc < 0)
-        job_breach(broker, client, rc, "OPEN: its items or its end are out of place", now_ns);
+        job_breach(broker, client, rc, "OPEN: its items reach into what is done", now_ns);
 }
 
 /*** ITEMS, END, CREDIT, CANCEL ***/
@@ -224,6 +214,13 @@ static void serve_items(struct broker *broker, struct client *client, const stru
     if (rc == 0) {
         rc = core_job_items(broker->core, job, m->items.first, batch, now_ns);
         batch_unref(batch);
+    }
+    if (rc == -EMSGSIZE) {
+        char text[TEXT_MAX];
+        snprintf(text, sizeof text, "item %" PRIu64 " is larger than 1 GiB", m->items.first + 1);
+        send_error(broker, client, &m->items.ref, PERR_TOO_LARGE, text);
+        core_job_abandon(broker->core, job, now_ns);
+        return;
     }
     if (rc < 0)
         job_breach(broker, client, rc, "ITEMS: out of place, too large, or lengths that do not add up",

@@ -104,6 +104,12 @@ int core_job_end(struct core *core, struct job *job, uint64_t total, int64_t now
 /* The client has written results of `bytes` credit. Returns 0 or -EPROTO (more than was sent). */
 int core_job_credit(struct core *core, struct job *job, uint64_t bytes, int64_t now_ns);
 
+/* The index that the next item must have. */
+uint64_t core_job_expects(const struct job *job);
+
+/* The job ends without a word: its session has been told otherwise. */
+void core_job_abandon(struct core *core, struct job *job, int64_t now_ns);
+
 /* DONE(cancelled) comes out next; chunks in flight live on as orphans. */
 void core_job_cancel(struct core *core, struct job *job, int64_t now_ns);
 

@@ -462,6 +462,19 @@ void core_job_cancel(struct core *core, struct job *job, int64_t now_ns)
     job_tell(core, job);
 }
 
+uint64_t core_job_expects(const struct job *job)
+{
+    return job->next_index;
+}
+
+void core_job_abandon(struct core *core, struct job *job, int64_t now_ns)
+{
+    settle_last_action(core);
+    job_orphan(core, job, now_ns);
+    if (job->in_flight == 0)
+        job_free(core, job);
+}
+
 void job_drop(struct core *core, struct job *job)
 {
     struct segment *segment;
