@@ -1,0 +1,165 @@
+/*
+ * Which pool pmapc talks to; see connect.h.
+ */
+#include "client/pmapc/connect.h"
+
+#include "client/pmapc/start.h"
+#include "client/pmapc/tell.h"
+#include "common/endpoint.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    PROBE_MS = 1000,   /* for a full backlog */
+    CONNECT_MS = 5000, /* for WELCOME */
+    ROUNDS = 5,        /* a daemon that idles out between our look and our connect is looked for again */
+};
+
+static bool nobody(int error)
+{
+    return error == -ENOENT || error == -ECONNREFUSED || error == -ENOTDIR;
+}
+
+/* What the checks of endpoint_check say, in words. */
+static const char *form_error(int error)
+{
+    switch (error) {
+    case -EPROTONOSUPPORT:
+        return "not an ipc:// endpoint";
+    case -ENAMETOOLONG:
+        return "the path is longer than 107 bytes";
+    default:
+        return "ipc:// needs an absolute path";
+    }
+}
+
+static int fail(enum connect_mode mode, int status, const char *endpoint, const char *what)
+{
+    if (mode != CONNECT_QUIET)
+        tell(status == STATUS_NO_POOL ? "no daemon at %s: %s" : "%s: %s", endpoint, what);
+    return status;
+}
+
+/*
+ * Is the folder of the user's own endpoint his? In /tmp anybody may have made it first, and then nothing in
+ * it is to be trusted, whoever seems to listen there. Returns 0, -ENOENT, -EPERM or another error.
+ */
+static int own_folder(const char *endpoint)
+{
+    char folder[ENDPOINT_MAX];
+    snprintf(folder, sizeof folder, "%s", endpoint_path(endpoint));
+    *strrchr(folder, '/') = '\0';
+    struct stat st;
+    if (lstat(folder, &st) < 0)
+        return -errno;
+    return S_ISDIR(st.st_mode) && st.st_uid == geteuid() ? 0 : -EPERM;
+}
+
+/*
+ * The endpoint to use where none was named. Starts a daemon where none is found and mode allows it.
+ * Returns 0 or an exit status, having told.
+ */
+static int choose(const struct globals *globals, enum connect_mode mode, char out[ENDPOINT_MAX])
+{
+    int rc = endpoint_probe(ENDPOINT_SYSTEM, PROBE_MS, NULL, NULL);
+    if (rc == -EACCES)
+        return fail(mode, STATUS_REFUSED, ENDPOINT_SYSTEM, tell_errno(rc));
+    if (!nobody(rc)) {
+        /* Somebody listens; what else may be wrong, connecting will tell. */
+        memcpy(out, ENDPOINT_SYSTEM, sizeof ENDPOINT_SYSTEM);
+        return 0;
+    }
+
+    char own[ENDPOINT_MAX];
+    rc = endpoint_private(own);
+    if (rc < 0)
+        return fail(mode, STATUS_NO_POOL, "$XDG_RUNTIME_DIR/pmapd/pmapd.sock", form_error(rc));
+    rc = own_folder(own);
+    if (rc == -EPERM)
+        return fail(mode, STATUS_REFUSED, own, "its folder is not yours, so nothing in it is trusted");
+    if (rc == 0)
+        rc = endpoint_probe(own, PROBE_MS, NULL, NULL);
+    if (nobody(rc)) {
+        if (mode != CONNECT_START || !globals->autostart) {
+            if (mode != CONNECT_QUIET)
+                tell("no daemon at %s nor at %s", ENDPOINT_SYSTEM, own);
+            return STATUS_NO_POOL;
+        }
+        int status = start_daemon(own);
+        if (status != 0)
+            return status;
+    }
+    memcpy(out, own, sizeof own);
+    return 0;
+}
+
+/* Tells why pmap_connect failed. pool may be NULL. */
+static int refused(enum connect_mode mode, const char *endpoint, const pmap *pool, int error)
+{
+    const char *said = pool ? pmap_error(pool) : "";
+    switch (error) {
+    case -ENOENT:
+    case -ENOTDIR:
+    case -ECONNREFUSED:
+        return fail(mode, STATUS_NO_POOL, endpoint, tell_errno(error));
+    case -ETIMEDOUT:
+        return fail(mode, STATUS_NO_POOL, endpoint, *said ? said : "no answer within 5 s");
+    case -EACCES:
+    case -EPERM:
+    case -EDQUOT:
+        return fail(mode, STATUS_REFUSED, endpoint, *said ? said : tell_errno(error));
+    default:
+        if (mode != CONNECT_QUIET)
+            tell("cannot use the daemon at %s: %s", endpoint, *said ? said : tell_errno(error));
+        return STATUS_NO_POOL;
+    }
+}
+
+int connect_pool(const struct globals *globals, enum connect_mode mode, pmap **pool)
+{
+    static const struct pmap_options options = {.connect_timeout_ms = CONNECT_MS, .program = "pmapc"};
+    char endpoint[ENDPOINT_MAX];
+    if (globals->endpoint) {
+        int rc = endpoint_check(globals->endpoint);
+        if (rc < 0) {
+            if (mode != CONNECT_QUIET)
+                tell("%s: '%s': %s", globals->endpoint_by, globals->endpoint, form_error(rc));
+            return STATUS_USAGE;
+        }
+        memcpy(endpoint, globals->endpoint, strlen(globals->endpoint) + 1);
+    }
+    for (int round = 1;; round++) {
+        int status = globals->endpoint ? 0 : choose(globals, mode, endpoint);
+        if (status != 0)
+            return status;
+        pmap *made = NULL;
+        int rc = pmap_connect(endpoint, &options, &made);
+        if (rc == 0) {
+            *pool = made;
+            return 0;
+        }
+        bool again = nobody(rc) && !globals->endpoint && round < ROUNDS;
+        if (!again)
+            status = refused(mode, endpoint, made, rc);
+        pmap_disconnect(made);
+        if (!again)
+            return status;
+    }
+}
+
+int connect_lost(const pmap *pool, int error)
+{
+    const char *said = pmap_error(pool);
+    if (!*said)
+        said = tell_errno(error);
+    if (error == -EACCES || error == -EDQUOT || error == -EPERM) {
+        tell("refused: %s", said);
+        return STATUS_REFUSED;
+    }
+    tell("lost the daemon at %s: %s", pmap_get_info(pool)->endpoint, said);
+    return STATUS_NO_POOL;
+}

@@ -1,0 +1,391 @@
+/*
+ * The run of one job; see stream.h.
+ */
+#include "client/pmapc/stream.h"
+
+#include "client/pmapc/connect.h"
+#include "client/pmapc/interrupt.h"
+#include "client/pmapc/tags.h"
+#include "client/pmapc/tell.h"
+#include "client/pmapc/writer.h"
+#include "common/protocol.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    TAKE_MOST =
+        8192, /* results in a round, so that the daemon gets new items while the old ones are printed */
+    FAILURES_BY_NAME = 10,
+    CANCEL_MS = 500, /* that the daemon may take to say that a cancelled job has ended */
+    RUNNING = -1,    /* no exit status yet */
+};
+
+struct stream {
+    const struct stream_options *options;
+    pmap *pool;
+    pmap_job *job;
+    struct reader *reader;
+    struct writer writer;
+    struct tags tags;
+    int status;       /* RUNNING, or how it ended */
+    int input_status; /* STATUS_DONE, or what a broken input makes of a job that went well */
+    const char *data; /* the item that is to be put next, when `held` */
+    size_t len;
+    bool held;        /* it is waiting for credit */
+    bool dry;         /* the reader needs a read before it has an item */
+    bool input_over;  /* pmap_end has been said, or the job takes no more */
+    bool input_ready; /* a read would not wait */
+    bool unflushed;   /* something has been put since the last flush */
+    bool none;        /* pmap_take has said "none", and nothing has been sent since */
+    bool in_result;   /* a piece of a result has been written, and not its last */
+    bool line_begins; /* with tags: the next byte of the result begins a line */
+    uint64_t put, failed;
+};
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+static bool stop_writing(void *cookie)
+{
+    (void)cookie;
+    return interrupt_pending();
+}
+
+/*** Output ***/
+
+/* Ends the run because stdout cannot be written to. */
+static void output_broke(struct stream *s, int error)
+{
+    if (error == -EINTR)
+        return; /* the main loop sees the signal */
+    if (error == -EPIPE)
+        tell_sigpipe();
+    tell("cannot write to stdout: %s", tell_errno(error));
+    s->status = STATUS_FAILED;
+}
+
+static int put_tag(struct stream *s, uint64_t index)
+{
+    size_t len = 0;
+    const void *item = tags_find(&s->tags, index, &len);
+    int rc = item ? writer_put(&s->writer, item, len) : 0;
+    return rc < 0 ? rc : writer_put_byte(&s->writer, '\t');
+}
+
+/* The bytes of a result, each line with its tag; also an empty result has one line. */
+static int put_tagged(struct stream *s, const struct pmap_result *result)
+{
+    const char *data = result->data, *end = data ? data + result->size : data;
+    int rc = 0;
+    if (!s->in_result)
+        rc = put_tag(s, result->index);
+    while (rc >= 0 && data < end) {
+        if (s->in_result && s->line_begins)
+            rc = put_tag(s, result->index);
+        const char *newline = memchr(data, '\n', (size_t)(end - data));
+        const char *line_end = newline ? newline + 1 : end;
+        if (rc >= 0)
+            rc = writer_put(&s->writer, data, (size_t)(line_end - data));
+        s->line_begins = newline != NULL;
+        s->in_result = true;
+        data = line_end;
+    }
+    return rc;
+}
+
+static void tell_item(struct stream *s, const struct pmap_result *result)
+{
+    if (++s->failed <= FAILURES_BY_NAME)
+        tell("item %" PRIu64 ": %s", result->index + 1, result->error ? result->error : "failed");
+}
+
+static int print_result(struct stream *s, const struct pmap_result *result)
+{
+    int rc = 0;
+    bool end_line = !result->more;
+    if (result->failed) {
+        /* Of one that fails nothing is printed, unless a piece of it has been; its line then ends. */
+        end_line = s->in_result;
+        tell_item(s, result);
+    } else if (s->options->tag) {
+        rc = put_tagged(s, result);
+    } else {
+        rc = writer_put(&s->writer, result->data, result->size);
+    }
+    if (rc >= 0 && end_line)
+        rc = writer_put_byte(&s->writer, (char)s->options->end_of_result);
+    s->in_result = result->more;
+    if (s->options->tag && !result->more) {
+        tags_remove(&s->tags, result->index);
+        s->line_begins = false;
+    }
+    return rc;
+}
+
+/*** The job ***/
+
+static int refusal_status(unsigned code)
+{
+    switch (code) {
+    case PERR_FUNCTION:
+    case PERR_OPTION:
+        return STATUS_USAGE;
+    case PERR_REFUSED:
+    case PERR_LIMIT:
+        return STATUS_REFUSED;
+    default:
+        return STATUS_NO_POOL;
+    }
+}
+
+/* pmap_take, or another call, has said something other than a result or "none". */
+static void job_ended(struct stream *s, int said)
+{
+    unsigned code = 0;
+    if (said == -EINTR || (said == PMAP_CANCELLED && interrupt_pending()))
+        return; /* the main loop sees the signal */
+    if (said == PMAP_DONE) {
+        s->status = s->failed > 0 ? STATUS_FAILED : STATUS_DONE;
+    } else if (said == PMAP_FAILED) {
+        const char *why = pmap_job_error(s->job, &code);
+        tell("%s", why && *why ? why : protocol_error_text(code));
+        s->status = refusal_status(code);
+    } else if (said == PMAP_CANCELLED) {
+        tell("the job was cancelled");
+        s->status = STATUS_NO_POOL;
+    } else {
+        s->status = connect_lost(s->pool, said);
+    }
+}
+
+static void take_results(struct stream *s)
+{
+    struct pmap_result result;
+    s->none = false;
+    for (unsigned i = 0; i < TAKE_MOST; i++) {
+        int rc = pmap_take(s->job, &result);
+        if (rc == PMAP_NONE) {
+            s->none = true;
+            return;
+        }
+        if (rc != PMAP_RESULT) {
+            job_ended(s, rc);
+            return;
+        }
+        rc = print_result(s, &result);
+        if (rc < 0) {
+            output_broke(s, rc);
+            return;
+        }
+    }
+}
+
+/*** Input ***/
+
+/* No more input: all of it has been put, or something is wrong with the rest, of which the user has been
+ * told. */
+static void end_input(struct stream *s)
+{
+    s->input_over = true;
+    s->unflushed = s->none = false;
+    int rc = pmap_end(s->job);
+    if (rc < 0 && rc != -EPIPE)
+        job_ended(s, rc);
+}
+
+static void input_broke(struct stream *s, int error)
+{
+    uint64_t item = s->put + 1;
+    if (error == -EMSGSIZE) {
+        tell("item %" PRIu64 ": larger than %zu bytes; it and what follows are not run", item,
+             s->reader->item_max);
+        s->input_status = STATUS_FAILED;
+    } else {
+        if (s->put > 0)
+            tell("cannot read %s after item %" PRIu64 ": %s", s->options->input_name, s->put,
+                 tell_errno(error));
+        else
+            tell("cannot read %s: %s", s->options->input_name, tell_errno(error));
+        s->input_status = STATUS_USAGE;
+    }
+    end_input(s);
+}
+
+/* Puts the items that are at hand, as far as credit goes. Returns whether any went. */
+static bool put_items(struct stream *s)
+{
+    uint64_t before = s->put;
+    int rc = 0;
+    while (!s->input_over) {
+        if (!s->held) {
+            rc = reader_next(s->reader, &s->data, &s->len);
+            if (rc <= 0)
+                break;
+        }
+        rc = pmap_put(s->job, s->data, s->len);
+        s->held = rc == -EAGAIN || rc == -EINTR;
+        if (rc < 0)
+            break;
+        if (s->options->tag && tags_add(&s->tags, s->put, s->data, s->len) < 0) {
+            tell("out of memory");
+            s->status = STATUS_FAILED;
+            break;
+        }
+        s->put++;
+    }
+    bool moved = s->put != before;
+    if (moved) {
+        s->unflushed = true;
+        s->none = false;
+    }
+    s->dry = !s->input_over && !s->held && rc == 0; /* reader_next had none */
+    if (s->status != RUNNING)
+        return moved;
+    if (rc == -EMSGSIZE)
+        input_broke(s, rc);
+    else if (rc == -EPIPE)
+        s->input_over = true; /* pmap_take says why */
+    else if (s->dry && reader_finished(s->reader))
+        end_input(s);
+    else if (rc >= 0 || rc == -EAGAIN)
+        rc = moved ? pmap_step(s->pool) : 0;
+    if (rc < 0 && rc != -EMSGSIZE && rc != -EPIPE)
+        job_ended(s, rc);
+    return moved || s->input_over;
+}
+
+/* Reads once, if that would not wait. Returns whether that has changed anything. */
+static bool read_input(struct stream *s)
+{
+    if (!s->dry || s->input_over || !s->input_ready)
+        return false;
+    int rc = reader_fill(s->reader);
+    s->input_ready = !s->options->input_polls;
+    if (rc == -EAGAIN) {
+        s->input_ready = false; /* whatever it is, it does not block, and wants to be polled */
+        return false;
+    }
+    if (rc < 0 && rc != -EINTR)
+        input_broke(s, rc);
+    return true;
+}
+
+/*** The loop ***/
+
+/* Looks whether there is input (timeout_ms is 0) or waits for that, for the daemon, or for a signal. */
+static void wait_for_anything(struct stream *s, int timeout_ms)
+{
+    bool want_input = s->dry && !s->input_over;
+    struct pollfd fds[] = {{.fd = pmap_fd(s->pool), .events = POLLIN},
+                           {.fd = s->reader->fd, .events = POLLIN}};
+    if (interrupt_poll(fds, want_input ? 2 : 1, timeout_ms) > 0 && want_input && fds[1].revents != 0)
+        s->input_ready = true; /* or POLLHUP, POLLERR, POLLNVAL: read(2) has the words for it */
+}
+
+/* One round. */
+static void step(struct stream *s)
+{
+    take_results(s);
+    if (s->status != RUNNING)
+        return;
+    bool over_before = s->input_over;
+    bool moved = put_items(s) && !over_before;
+    if (s->status != RUNNING)
+        return;
+    if (read_input(s) || s->status != RUNNING)
+        return;
+    int rc = 0;
+    if (moved || !s->none) {
+        if (s->dry && !s->input_over)
+            wait_for_anything(s, 0);
+    } else if (s->unflushed) {
+        s->unflushed = s->none = false;
+        rc = pmap_flush(s->job);
+        if (rc < 0 && rc != -EPIPE)
+            job_ended(s, rc);
+    } else if ((rc = writer_flush(&s->writer)) < 0) {
+        output_broke(s, rc);
+    } else {
+        wait_for_anything(s, -1);
+    }
+}
+
+/* A signal came: gives the job up, and waits a little for the daemon to say that it has. */
+static int cancel(struct stream *s)
+{
+    struct pmap_result result;
+    int64_t deadline_ns = now_ns() + CANCEL_MS * INT64_C(1000000);
+    int rc = pmap_cancel(s->job);
+    while (rc >= 0 || rc == -EINTR) {
+        do
+            rc = pmap_take(s->job, &result);
+        while (rc == PMAP_RESULT);
+        int64_t left_ns = deadline_ns - now_ns();
+        if ((rc != PMAP_NONE && rc != -EINTR) || left_ns <= 0)
+            break;
+        /* Not interrupt_poll, which would return at once; a second signal ends the program from its handler.
+         */
+        struct pollfd fd = {.fd = pmap_fd(s->pool), .events = POLLIN};
+        poll(&fd, 1, (int)(left_ns / 1000000) + 1);
+    }
+    return interrupt_status();
+}
+
+static int finish(struct stream *s)
+{
+    struct pmap_report report;
+    int64_t start_ns = now_ns();
+    int rc = s->writer.error < 0 ? 0 : writer_flush(&s->writer);
+    if (rc < 0)
+        output_broke(s, rc);
+    if (interrupt_pending())
+        return cancel(s);
+    if (s->failed > FAILURES_BY_NAME) {
+        uint64_t more = s->failed - FAILURES_BY_NAME;
+        tell("%" PRIu64 " more item%s failed", more, more == 1 ? "" : "s");
+    }
+    if (s->status == STATUS_DONE || s->status == STATUS_FAILED) {
+        if (s->input_status != STATUS_DONE)
+            s->status = s->input_status;
+        pmap_get_report(s->job, &report);
+        report.wall_ns += now_ns() - start_ns; /* up to the last result written, not taken */
+        report_print(s->options->report, s->options->function, &report);
+    }
+    return s->status;
+}
+
+int stream_run(pmap *pool, struct reader *reader, const struct stream_options *options)
+{
+    struct stream s = {.options = options,
+                       .pool = pool,
+                       .reader = reader,
+                       .status = RUNNING,
+                       .input_ready = !options->input_polls};
+    int rc = writer_init(&s.writer, STDOUT_FILENO, 0);
+    if (rc >= 0)
+        rc = pmap_open(pool, options->function, &options->job, &s.job);
+    int status;
+    if (rc < 0) {
+        tell("%s: %s", options->function, *pmap_error(pool) ? pmap_error(pool) : tell_errno(rc));
+        status = rc == -EINVAL ? STATUS_USAGE : STATUS_NO_POOL;
+    } else {
+        s.writer.stop = stop_writing;
+        interrupt_install();
+        while (s.status == RUNNING && !interrupt_pending())
+            step(&s);
+        status = interrupt_pending() ? cancel(&s) : finish(&s);
+        pmap_close_job(s.job);
+    }
+    tags_free(&s.tags);
+    writer_free(&s.writer);
+    return status;
+}
