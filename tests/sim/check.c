@@ -1,0 +1,150 @@
+/*
+ * The promises that can only be seen from the whole state: slots, work conservation, memory, and that nothing
+ * is left at the end. The core's own invariants are looked at too, but these here do not trust it.
+ */
+#include "tests/sim/daemon.h"
+
+#include <inttypes.h>
+
+/* Does this worker hold a chunk of the job, or (job NULL) of the owner's? */
+static bool holds(const struct worker_model *worker, const struct ledger *ledger, const struct owner *owner)
+{
+    for (unsigned i = 0; i < worker->given_count; i++) {
+        const struct ledger *other = worker->given[i].ledger;
+        if (ledger ? other == ledger : other->job->client->owner == owner)
+            return true;
+    }
+    return false;
+}
+
+static unsigned holders(const struct world *world, const struct ledger *ledger, const struct owner *owner)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < world->worker_count; i++)
+        count += holds(world->workers[i], ledger, owner);
+    return count;
+}
+
+/* Counts the workers that run something; a worker runs the first chunk that it holds. Returns how many are
+ * idle. */
+static unsigned check_slots(struct world *world)
+{
+    unsigned busy = 0;
+    for (unsigned i = 0; i < world->owner_count; i++)
+        world->owners[i].running = 0;
+    for (struct ledger *ledger = world->ledgers; ledger; ledger = ledger->next)
+        ledger->running = 0;
+    for (unsigned i = 0; i < world->worker_count; i++) {
+        const struct worker_model *worker = world->workers[i];
+        if (!worker->handle || worker->given_count == 0)
+            continue;
+        busy++;
+        struct ledger *ledger = worker->given[0].ledger;
+        struct owner *owner = ledger->job->client->owner;
+        if (++ledger->running > ledger->job->options.slots && ledger->job->options.slots > 0)
+            broken(world, "slots", "job %" PRIu64 " runs on %u workers of at most %u", ledger->id,
+                   ledger->running, ledger->job->options.slots);
+        if (++owner->running > owner->limits.slots && owner->limits.slots > 0)
+            broken(world, "owner's slots", "owner %u runs on %u workers of at most %u", owner->uid,
+                   owner->running, owner->limits.slots);
+    }
+    return world->workers_here - busy;
+}
+
+/* Has the job a reason to leave a free worker alone? */
+static bool may_wait(const struct world *world, const struct ledger *ledger)
+{
+    const struct owner *owner = ledger->job->client->owner;
+    uint32_t slots = ledger->job->options.slots;
+    if (slots > 0 && holders(world, ledger, NULL) >= slots)
+        return true;
+    if (owner->limits.slots > 0 && holders(world, NULL, owner) >= owner->limits.slots)
+        return true;
+    /* What results will come can only be guessed from those that came, so the window counts as open while it
+     * has room for twice the guess. */
+    uint64_t window = ledger->in_window ? ledger->in_window : 1024;
+    double growth = ledger->finished_in ? (double)ledger->finished_out / (double)ledger->finished_in : 1;
+    double guess = (double)(ledger->held + ledger->at_workers) + growth * (double)ledger->inputs_at_workers;
+    return 2 * guess >= (double)window;
+}
+
+static void check_conservation(struct world *world, unsigned idle)
+{
+    if (idle == 0)
+        return;
+    for (const struct ledger *ledger = world->ledgers; ledger; ledger = ledger->next) {
+        if (!ledger->open || ledger->cancelled || ledger->queued == 0 || may_wait(world, ledger))
+            continue;
+        broken(world, "work conservation",
+               "%u workers are idle and job %" PRIu64 " has %" PRIu64 " items waiting, %" PRIu64
+               " bytes of results held in a window of %" PRIu64,
+               idle, ledger->id, ledger->queued, ledger->held, ledger->in_window);
+        return;
+    }
+}
+
+static void check_memory(struct world *world, const struct core_counts *counts)
+{
+    uint64_t most = 0, queued = 0;
+    uint32_t jobs = 0, waiting = 0;
+    uint64_t window = world->config.job_window ? world->config.job_window : 4 << 20;
+    for (const struct ledger *ledger = world->ledgers; ledger; ledger = ledger->next) {
+        if (!ledger->open)
+            continue;
+        jobs++;
+        /* Input: the window, a message over it, and a large item beyond that. Results: the window, and what
+         * was with the workers when it became full. */
+        most += (ledger->in_window ? ledger->in_window : window) + ledger->most_message;
+        most += ledger->most_item > 0 ? ledger->most_item + PROTOCOL_MESSAGE_MAX : 0;
+        most += window + 2 * ledger->at_workers_most; /* small pieces may cost half as much again */
+        if (!ledger->cancelled) {
+            queued += ledger->queued;
+            waiting += ledger->queued > 0;
+        }
+    }
+    if (counts->held_bytes > most)
+        broken(world, "memory", "%" PRIu64 " bytes are held, where windows allow %" PRIu64,
+               counts->held_bytes, most);
+    if (counts->jobs != jobs || counts->queued_items != queued || counts->waiting != waiting)
+        broken(world, "counts",
+               "the core counts %u jobs, %u waiting, %" PRIu64 " items; there are %u, %u, %" PRIu64,
+               counts->jobs, counts->waiting, counts->queued_items, jobs, waiting, queued);
+}
+
+void check_turn(struct world *world)
+{
+    if (world->failed)
+        return;
+    unsigned idle = check_slots(world);
+    check_conservation(world, idle);
+    if (world->steps % world->check_every != 0)
+        return;
+    struct core_counts counts;
+    core_counts(world->core, &counts);
+    if (counts.workers != world->workers_here || counts.workers - counts.busy != idle)
+        broken(world, "counts", "the core counts %u workers, %u busy; there are %u, %u idle", counts.workers,
+               counts.busy, world->workers_here, idle);
+    check_memory(world, &counts);
+    const char *wrong = core_check(world->core, world->now_ns);
+    if (wrong)
+        broken(world, "core_check", "%s", wrong);
+}
+
+void check_end(struct world *world)
+{
+    if (world->failed)
+        return;
+    struct core_counts counts;
+    core_counts(world->core, &counts);
+    if (counts.busy || counts.sessions || counts.jobs || counts.waiting || counts.orphans ||
+        counts.queued_items || counts.held_bytes)
+        broken(world, "nothing is left",
+               "%u busy workers, %u sessions, %u jobs, %u waiting, %u orphans, %" PRIu64 " items, %" PRIu64
+               " bytes",
+               counts.busy, counts.sessions, counts.jobs, counts.waiting, counts.orphans, counts.queued_items,
+               counts.held_bytes);
+    for (unsigned i = 0; i < world->worker_count; i++) {
+        if (world->workers[i]->given_count > 0)
+            broken(world, "nothing is left", "worker %u still holds chunks", i);
+    }
+}

@@ -1,0 +1,318 @@
+/*
+ * The ledger: every item of every job, from its arrival at the daemon to its result's departure, as the
+ * promises would have it. The core's actions are entered here and must fit.
+ */
+#include "tests/sim/daemon.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t cost_of(uint64_t size, uint64_t records)
+{
+    return size + RECORD_COST * records;
+}
+
+/* Of an item; it may be less than what its pieces cost together, each of which is a record. */
+static uint64_t item_cost(const struct ledger *ledger, uint64_t index)
+{
+    return cost_of(work_item_length(&ledger->job->work, index), 1);
+}
+
+static uint64_t result_cost(const struct ledger *ledger, uint64_t index)
+{
+    return cost_of(work_result_length(&ledger->job->work, index), 1);
+}
+
+/* A worker has got the item, or has it no more. */
+static void at_workers(struct ledger *ledger, uint64_t index, bool there)
+{
+    uint64_t results = result_cost(ledger, index), inputs = item_cost(ledger, index);
+    ledger->at_workers += there ? results : -results;
+    ledger->inputs_at_workers += there ? inputs : -inputs;
+    if (ledger->at_workers > ledger->at_workers_most)
+        ledger->at_workers_most = ledger->at_workers;
+}
+
+/* The first index from `at` on that is not in a range that is done. */
+static uint64_t wanted_from(const struct ledger *ledger, uint64_t at)
+{
+    for (uint32_t i = 0; i < ledger->done_count; i++) {
+        if (at >= ledger->done[i].from && at < ledger->done[i].to)
+            at = ledger->done[i].to;
+    }
+    return at;
+}
+
+struct ledger *ledger_open(struct world *world, struct connection *connection, const struct packet *packet)
+{
+    struct ledger *ledger = need_zeroed(1, sizeof *ledger);
+    ledger->job = &connection->client->jobs[packet->ref];
+    ledger->connection = connection;
+    ledger->items = need_zeroed(ledger->job->work.items, 1);
+    ledger->first = packet->first;
+    ledger->done = need(packet->done_count * sizeof *ledger->done);
+    ledger->done_count = packet->done_count;
+    ledger->unwanted = packet->first;
+    uint64_t behind = packet->first;
+    for (uint32_t i = 0; i < packet->done_count; i++) {
+        const struct range *range = &packet->done[i];
+        if (range->from < behind || range->to <= range->from)
+            broken(world, "flow's ranges", "job %" PRIu64 ": [%" PRIu64 ", %" PRIu64 ") after %" PRIu64,
+                   packet->ref, range->from, range->to, behind);
+        behind = range->to;
+        ledger->done[i] = *range;
+        ledger->unwanted += range->to - range->from;
+    }
+    ledger->next_in = ledger->next_out = wanted_from(ledger, packet->first);
+    ledger->out_window = packet->bytes;
+    ledger->next = world->ledgers;
+    world->ledgers = ledger;
+    return ledger;
+}
+
+struct ledger *ledger_find(struct world *world, const struct connection *connection, uint64_t ref)
+{
+    for (struct ledger *ledger = world->ledgers; ledger; ledger = ledger->next) {
+        if (ledger->open && ledger->connection == connection && ledger->job->ref == ref)
+            return ledger;
+    }
+    return NULL;
+}
+
+void ledger_free_all(struct world *world)
+{
+    while (world->ledgers) {
+        struct ledger *next = world->ledgers->next;
+        free(world->ledgers->items);
+        free(world->ledgers->done);
+        free(world->ledgers);
+        world->ledgers = next;
+    }
+}
+
+void ledger_items(struct world *world, struct ledger *ledger, const struct batch *batch, uint64_t first)
+{
+    uint64_t cost = batch_cost(batch);
+    if (ledger->in_granted > 0 && ledger->in_used >= ledger->in_granted && !ledger->cancelled)
+        broken(world, "window", "job %" PRIu64 ": items without credit", ledger->job->ref);
+    ledger->in_used += cost;
+    ledger->bytes_in += batch->size;
+    if (cost > ledger->most_message)
+        ledger->most_message = cost;
+    if (batch->more) {
+        uint64_t item = item_cost(ledger, first);
+        if (item > ledger->most_item)
+            ledger->most_item = item;
+        return;
+    }
+    for (uint32_t i = 0; i < batch->count; i++) {
+        if (first + i >= ledger->job->work.items || ledger->items[first + i] != ITEM_UNKNOWN) {
+            broken(world, "one result each", "job %" PRIu64 ": item %" PRIu64 " has come twice",
+                   ledger->job->ref, first + i);
+            return;
+        }
+        ledger->items[first + i] = ITEM_QUEUED;
+    }
+    ledger->queued += batch->count;
+    ledger->next_in = wanted_from(ledger, first + batch->count);
+}
+
+void ledger_closed(struct world *world, struct ledger *ledger)
+{
+    (void)world;
+    ledger->open = false;
+    ledger->job->client->owner->open_jobs--;
+}
+
+/*** Workers ***/
+
+void ledger_chunk(struct world *world, struct worker_model *worker, const struct action *action)
+{
+    struct ledger *ledger = (struct ledger *)(uintptr_t)action->work.function;
+    uint64_t first = action->work.first;
+    uint32_t count = action->work.items.count;
+    world->chunks_given++;
+    if (action->chunk <= world->last_chunk)
+        broken(world, "ids", "chunk %" PRIu64 " after %" PRIu64, action->chunk, world->last_chunk);
+    world->last_chunk = action->chunk;
+    if (ledger->id == 0)
+        ledger->id = action->work.job;
+    if (!ledger->open || ledger->cancelled || ledger->id != action->work.job)
+        broken(world, "chunks", "chunk %" PRIu64 " of a job that is not open", action->chunk);
+    uint32_t limit = ledger->job->options.chunksize;
+    if (count == 0 || (limit > 0 && count > limit))
+        broken(world, "chunk size", "chunk %" PRIu64 " has %u items of at most %u", action->chunk, count,
+               limit);
+    for (uint32_t i = 0; i < count && !world->failed; i++) {
+        if (first + i >= ledger->next_in || ledger->items[first + i] != ITEM_QUEUED)
+            broken(world, "run once", "chunk %" PRIu64 " has item %" PRIu64 ", whose state is %d",
+                   action->chunk, first + i, first + i < ledger->next_in ? ledger->items[first + i] : -1);
+        else
+            ledger->items[first + i] = ITEM_GIVEN;
+    }
+    ledger->queued -= count;
+    for (uint32_t i = 0; i < count; i++)
+        at_workers(ledger, first + i, true);
+    if (worker->given_count == worker->given_capacity) {
+        worker->given_capacity = worker->given_capacity ? 2 * worker->given_capacity : 4;
+        worker->given = need_more(worker->given, worker->given_capacity * sizeof *worker->given);
+    }
+    worker->given[worker->given_count++] =
+        (struct given){.chunk = action->chunk, .first = first, .ledger = ledger, .count = count};
+}
+
+static void finish_items(struct world *world, struct given *given, uint32_t count)
+{
+    struct ledger *ledger = given->ledger;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t index = given->first + given->done++;
+        if (given->done > given->count || ledger->items[index] != ITEM_GIVEN) {
+            broken(world, "run once", "chunk %" PRIu64 ": a result of item %" PRIu64 " too many",
+                   given->chunk, index);
+            return;
+        }
+        ledger->items[index] = ITEM_FINISHED;
+        at_workers(ledger, index, false);
+        ledger->finished_in += item_cost(ledger, index);
+        ledger->finished_out += result_cost(ledger, index);
+    }
+}
+
+/* The chunk is over: what has no result is handed back. */
+static void hand_back(struct worker_model *worker, unsigned at)
+{
+    struct given *given = &worker->given[at];
+    struct ledger *ledger = given->ledger;
+    for (uint32_t i = given->done; i < given->count; i++) {
+        ledger->items[given->first + i] = ITEM_QUEUED;
+        ledger->queued++;
+        at_workers(ledger, given->first + i, false);
+    }
+    worker->given_count--;
+    memmove(worker->given + at, worker->given + at + 1, (worker->given_count - at) * sizeof *worker->given);
+}
+
+void ledger_worked(struct world *world, struct worker_model *worker, const struct packet *packet)
+{
+    unsigned at = 0;
+    while (at < worker->given_count && worker->given[at].chunk != packet->chunk)
+        at++;
+    if (at == worker->given_count) {
+        broken(world, "chunks", "the core knows chunk %" PRIu64 " of worker %u, which was never given",
+               packet->chunk, worker->number);
+        return;
+    }
+    struct given *given = &worker->given[at];
+    given->ledger->run_ns += packet->run_ns;
+    if (packet->batch) {
+        given->in_piece = packet->batch->more;
+        if (given->ledger->open && !given->ledger->cancelled)
+            given->ledger->held += batch_cost(packet->batch);
+        if (!packet->batch->more)
+            finish_items(world, given, packet->batch->count);
+    }
+    if (packet->last)
+        hand_back(worker, at);
+}
+
+void ledger_worker_gone(struct world *world, struct worker_model *worker)
+{
+    while (worker->given_count > 0) {
+        struct given *given = &worker->given[worker->given_count - 1];
+        given->ledger->worker_died = true;
+        if (given->in_piece) {
+            /* Part of this result may be with the client already: it ends as a failure. */
+            given->ledger->job->excused[given->first + given->done] = 1;
+            if (given->ledger->open && !given->ledger->cancelled)
+                given->ledger->held += RECORD_COST;
+            finish_items(world, given, 1);
+        }
+        hand_back(worker, worker->given_count - 1);
+    }
+}
+
+/*** To the client ***/
+
+void ledger_opened(struct world *world, struct ledger *ledger, const struct action *action)
+{
+    if (ledger->in_granted > 0)
+        broken(world, "window", "job %" PRIu64 " was opened twice", ledger->job->ref);
+    if (ledger->id != 0 && ledger->id != action->opened.job)
+        broken(world, "ids", "job %" PRIu64 " is %" PRIu64 " now", ledger->id, action->opened.job);
+    ledger->id = action->opened.job;
+    ledger->in_granted = ledger->in_window = action->opened.credit;
+}
+
+void ledger_credit(struct world *world, struct ledger *ledger, uint64_t bytes)
+{
+    if (ledger->in_granted == 0)
+        broken(world, "window", "job %" PRIu64 ": credit before it was opened", ledger->job->ref);
+    ledger->in_granted += bytes;
+}
+
+void ledger_results(struct world *world, struct ledger *ledger, const struct action *action)
+{
+    uint64_t first = action->results.first, size = 0;
+    uint32_t records = 0, failed = 0;
+    for (size_t i = 0; i < action->results.count; i++) {
+        records += action->results.blocks[i]->count;
+        size += action->results.blocks[i]->size;
+        failed += results_failed(action->results.blocks[i]);
+    }
+    if (records != action->results.records || size != action->results.size || records == 0)
+        broken(world, "batches", "RESULTS of %u records and %" PRIu64 " bytes are said to be %u and %zu",
+               records, size, action->results.records, action->results.size);
+    if (ledger->in_granted == 0)
+        broken(world, "window", "job %" PRIu64 ": results before it was opened", ledger->job->ref);
+    if (ledger->out_sent - ledger->out_back >= ledger->out_window)
+        broken(world, "window", "job %" PRIu64 ": results without credit", ledger->job->ref);
+    ledger->out_sent += cost_of(size, records);
+    ledger->held -= cost_of(size, records);
+    ledger->bytes_out += size;
+    if (!ledger->job->options.unordered && first != ledger->next_out)
+        broken(world, "order", "job %" PRIu64 ": results from %" PRIu64 " on where %" PRIu64 " is next",
+               ledger->job->ref, first, ledger->next_out);
+    if (action->results.more)
+        return;
+    for (uint32_t i = 0; i < records && !world->failed; i++) {
+        if (first + i >= ledger->next_in || ledger->items[first + i] != ITEM_FINISHED)
+            broken(world, "one result each",
+                   "job %" PRIu64 ": the result of item %" PRIu64 ", whose state is %d", ledger->job->ref,
+                   first + i, first + i < ledger->next_in ? ledger->items[first + i] : -1);
+        else
+            ledger->items[first + i] = ITEM_SENT;
+    }
+    ledger->sent += records;
+    ledger->failed += failed;
+    ledger->next_out = wanted_from(ledger, first + records);
+}
+
+void ledger_done(struct world *world, struct ledger *ledger, const struct job_report *report)
+{
+    uint64_t ref = ledger->job->ref;
+    ledger_closed(world, ledger);
+    if ((report->slots == 0 && world->workers_here > 0) || report->queue_ns < 0 || report->run_ns < 0 ||
+        (ledger->job->options.slots > 0 && report->slots > ledger->job->options.slots &&
+         world->fault != FAULT_SLOTS))
+        broken(world, "counts", "job %" PRIu64 ": DONE with %u slots", ref, report->slots);
+    if (report->outcome == OUTCOME_CANCELLED) {
+        if (!ledger->cancelled)
+            broken(world, "every job ends", "job %" PRIu64 " was cancelled by the core", ref);
+        return;
+    }
+    uint64_t wanted = ledger->next_in - ledger->unwanted;
+    if (!ledger->ended || ledger->sent != wanted)
+        broken(world, "one result each", "job %" PRIu64 " is done with %" PRIu64 " results of %" PRIu64, ref,
+               ledger->sent, wanted);
+    if (report->items != ledger->sent || report->failed != ledger->failed ||
+        report->bytes_in != ledger->bytes_in || report->bytes_out != ledger->bytes_out)
+        broken(world, "counts",
+               "job %" PRIu64 ": DONE says %" PRIu64 " items, %" PRIu64 " failed, %" PRIu64 " and %" PRIu64
+               " bytes; it was %" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64,
+               ref, report->items, report->failed, report->bytes_in, report->bytes_out, ledger->sent,
+               ledger->failed, ledger->bytes_in, ledger->bytes_out);
+    if (report->run_ns != ledger->run_ns && !ledger->worker_died)
+        broken(world, "counts", "job %" PRIu64 " ran for %" PRId64 " ns, DONE says %" PRId64, ref,
+               ledger->run_ns, report->run_ns);
+}
