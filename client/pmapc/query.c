@@ -7,6 +7,7 @@
 #include "client/pmapc/options.h"
 #include "client/pmapc/tell.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,6 +39,10 @@ int query_ask(pmap *pool, const char *what, msgpack_unpacked *answer)
     const void *data = NULL;
     size_t size = 0;
     int rc = pmap_query(pool, what, ANSWER_MS, &data, &size);
+    if (rc == -EINVAL) {
+        tell("the daemon does not know the question '%s'", what);
+        return STATUS_NO_POOL;
+    }
     if (rc < 0)
         return connect_lost(pool, rc);
     size_t used = 0;

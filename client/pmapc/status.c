@@ -18,33 +18,23 @@ static const char help[] = "Usage: pmapc status [--json]\n"
                            "  pmapc status\n"
                            "  pmapc status --json | jq .busy\n";
 
-/* A value in a line: a text as it is, everything else as JSON. */
+/* A value in a line: a text as it is, a map as "uid 1000, weight 1", everything else as JSON. */
 static void print_value(const msgpack_object *value)
 {
     if (value->type == MSGPACK_OBJECT_STR) {
         printf("%.*s", (int)value->via.str.size, value->via.str.ptr);
-        return;
-    }
-    json_t *json = json_of_msgpack(value);
-    json_dumpf(json, stdout, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
-    json_decref(json);
-}
-
-/* A map in one line: "uid 1000, weight 1, ..." */
-static void print_member(const msgpack_object *member)
-{
-    printf("  ");
-    if (member->type == MSGPACK_OBJECT_MAP) {
-        for (uint32_t i = 0; i < member->via.map.size; i++) {
+    } else if (value->type == MSGPACK_OBJECT_MAP) {
+        for (uint32_t i = 0; i < value->via.map.size; i++) {
             printf("%s", i > 0 ? ", " : "");
-            print_value(&member->via.map.ptr[i].key);
+            print_value(&value->via.map.ptr[i].key);
             putchar(' ');
-            print_value(&member->via.map.ptr[i].val);
+            print_value(&value->via.map.ptr[i].val);
         }
     } else {
-        print_value(member);
+        json_t *json = json_of_msgpack(value);
+        json_dumpf(json, stdout, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
+        json_decref(json);
     }
-    putchar('\n');
 }
 
 /* A line of the answer: its key, underscores shown as spaces, and its value; a list has a line for each
@@ -57,8 +47,11 @@ static void print_field(const msgpack_object_kv *field, int width)
     printf("%*s  ", width - len, "");
     if (field->val.type == MSGPACK_OBJECT_ARRAY) {
         printf("%u\n", field->val.via.array.size);
-        for (uint32_t i = 0; i < field->val.via.array.size; i++)
-            print_member(&field->val.via.array.ptr[i]);
+        for (uint32_t i = 0; i < field->val.via.array.size; i++) {
+            printf("  ");
+            print_value(&field->val.via.array.ptr[i]);
+            putchar('\n');
+        }
     } else {
         print_value(&field->val);
         putchar('\n');
