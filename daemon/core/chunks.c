@@ -68,6 +68,12 @@ static bool shares_job(const struct worker *worker, const struct chunk *chunk, b
     return false;
 }
 
+/* When what is queued behind this running chunk is to be taken back. */
+static int64_t late_ns(const struct chunk *chunk)
+{
+    return chunk->started_ns + chunk->expected_ns + OVERRUN_NS;
+}
+
 /* The chunk takes its slot: it is the first of its worker now. */
 static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
 {
@@ -80,9 +86,8 @@ static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
         job->started = true;
         job->report.queue_ns = now_ns - job->opened_ns;
     }
-    int64_t check = now_ns + chunk->expected_ns + OVERRUN_NS;
-    if (check < core->next_check_ns)
-        core->next_check_ns = check;
+    if (late_ns(chunk) < core->next_check_ns)
+        core->next_check_ns = late_ns(chunk);
 }
 
 /* Takes the chunk off its worker, whose next chunk starts if this one ran. correct: its run_ns is the whole
@@ -217,10 +222,11 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
 }
 
 /* May a chunk of this job be queued at this busy worker, and of which length? 0: no. */
-static int64_t room_ahead(const struct core *core, const struct worker *worker, const struct job *job)
+static int64_t room_ahead(const struct core *core, const struct worker *worker, const struct job *job,
+                          int64_t now_ns)
 {
     int64_t room = core->config.queue_ahead_ns - worker->queued_ns;
-    if (job->item_ns <= 0 || job->item_ns > (double)room)
+    if (job->item_ns <= 0 || job->item_ns > (double)room || now_ns >= late_ns(TAILQ_FIRST(&worker->chunks)))
         return 0;
     return room < core->config.chunk_target_ns ? room : core->config.chunk_target_ns;
 }
@@ -236,7 +242,7 @@ static struct chunk *top_up(struct core *core, int64_t now_ns)
         struct job *job = TAILQ_LAST(&worker->chunks, chunk_list)->job;
         if (!job->capped || !order_has_work(job))
             continue;
-        int64_t room = room_ahead(core, worker, job);
+        int64_t room = room_ahead(core, worker, job, now_ns);
         if (room > 0)
             return give(core, worker, job, room, now_ns);
     }
@@ -258,7 +264,7 @@ struct chunk *chunks_dispatch(struct core *core, int64_t now_ns)
         return give(core, worker, job, target, now_ns);
     }
     while ((worker = TAILQ_FIRST(&core->hungry)) != NULL) {
-        int64_t room = room_ahead(core, worker, job);
+        int64_t room = room_ahead(core, worker, job, now_ns);
         if (room > 0)
             return give(core, worker, job, room, now_ns);
         /* Not for the job whose turn it is: nothing until one of the worker's chunks ends. */
@@ -317,9 +323,12 @@ static void chunk_over(struct core *core, struct chunk *chunk, bool correct, int
             job_hand_back(core, chunk);
     }
     leave_worker(core, chunk, correct, now_ns);
-    if (job->session == NULL || job->cancelled) {
+    bool unwanted = job->session == NULL || job->cancelled;
+    if (unwanted || chunk->items.count == 0) {
         TAILQ_REMOVE(&job->chunks, chunk, job_link);
         chunk_free(core, chunk);
+    }
+    if (unwanted) {
         if (job->session == NULL && job->in_flight == 0)
             job_free(core, job);
         return;
@@ -426,11 +435,10 @@ static bool in_the_way(const struct core *core, const struct job *job)
 static int64_t check_worker(struct core *core, struct worker *worker, int64_t now_ns)
 {
     struct chunk *chunk = TAILQ_FIRST(&worker->chunks);
-    int64_t late_ns = chunk->started_ns + chunk->expected_ns + OVERRUN_NS;
     int64_t again = INT64_MAX;
     if (worker->depth > 1) {
-        if (now_ns < late_ns) {
-            again = late_ns;
+        if (now_ns < late_ns(chunk)) {
+            again = late_ns(chunk);
         } else {
             for (struct chunk *next = TAILQ_NEXT(chunk, worker_link); next != NULL;
                  next = TAILQ_NEXT(next, worker_link))
