@@ -36,7 +36,7 @@ static int serve(const struct broker_options *options, const struct start_user *
         return EXIT_FAILURE;
     if (options->private_pool || start_drop(user) == 0) {
         for (char **endpoint = options->config->endpoints; *endpoint; endpoint++)
-            log_info("listening at %s, %u slots", *endpoint, options->slots);
+            log_info("listening at %s, slots: %u", *endpoint, options->slots);
         status = broker_run(broker);
     }
     broker_free(broker);
