@@ -17,6 +17,10 @@
 
 enum { RESULT_WINDOW = 4 << 20, BATCH_SIZE = 64 << 10, BATCH_SIZE_MIN = 64, BATCH_SIZE_MAX = 512 << 10 };
 
+/* Ranges of two numbers of up to 9 bytes each must fit OPEN's header, beside a function's name. */
+enum { RANGES_MAX = (PROTOCOL_HEADER_MAX - PROTOCOL_STRING_MAX - 512) / 18 };
+_Static_assert((int)RANGES_MAX <= (int)PROTOCOL_RANGES_MAX, "what fits is within the limit");
+
 struct flow {
     struct replay replay;
     enum flow_state state;
@@ -61,7 +65,7 @@ struct flow *flow_new(const struct flow_config *config)
         batch_size = BATCH_SIZE_MIN;
     if (batch_size > BATCH_SIZE_MAX)
         batch_size = BATCH_SIZE_MAX;
-    uint32_t ranges_max = config->ranges_max ? config->ranges_max : PROTOCOL_RANGES_MAX;
+    uint32_t ranges_max = config->ranges_max ? config->ranges_max : RANGES_MAX;
     replay_init(&flow->replay, config->unordered, batch_size, ranges_max);
     flow->ref = config->ref;
     flow->window = config->result_window ? config->result_window : RESULT_WINDOW;
@@ -275,7 +279,8 @@ int flow_credit(struct flow *flow, uint64_t bytes)
 {
     if (flow->state == FLOW_ENDED || flow->cancelled)
         return 0;
-    if (flow->state != FLOW_OPEN || bytes > (uint64_t)(flow->grant - flow->input_credit))
+    /* For an item over the whole grant the daemon gives more than was used. */
+    if (flow->state != FLOW_OPEN || bytes > INT64_MAX / 2 || flow->input_credit > INT64_MAX / 2)
         return -EPROTO;
     flow->input_credit += (int64_t)bytes;
     return 0;

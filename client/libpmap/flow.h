@@ -24,7 +24,7 @@ struct flow_config {
     bool unordered;
     uint64_t result_window; /* credit that is granted for results; 0: the default (4 MiB) */
     size_t batch_size;   /* items are gathered until a batch costs about this much; 0: the default (64 KiB) */
-    uint32_t ranges_max; /* most ranges that OPEN lists as done; 0: the default (PROTOCOL_RANGES_MAX) */
+    uint32_t ranges_max; /* most ranges that OPEN lists as done; 0: as many as fit */
 };
 
 struct flow *flow_new(const struct flow_config *config); /* NULL when memory is short */
@@ -103,7 +103,7 @@ bool flow_next(struct flow *flow, struct flow_out *out);
 /* OPENED. Returns 0 or -EPROTO. */
 int flow_opened(struct flow *flow, uint64_t credit);
 
-/* CREDIT. Returns 0 or -EPROTO (more than was used). */
+/* CREDIT. Returns 0 or -EPROTO (not open, or beyond all bounds). */
 int flow_credit(struct flow *flow, uint64_t bytes);
 
 /* What is to be done with a message of results. */

@@ -1,0 +1,313 @@
+/*
+ * How a connection begins and ends: which endpoint, whether somebody is there, who it is, and HELLO and
+ * WELCOME. Nothing of the user's leaves the process before the peer has been checked.
+ */
+#include "client/libpmap/connection.h"
+#include "client/libpmap/job.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    CONNECT_MS = 5000,       /* default of connect_timeout_ms */
+    LOOK_AGAIN_MS = 150,     /* ZeroMQ connects in well under a millisecond; then something is wrong */
+    CTX_ZERO_COPY_RECV = 10, /* a context option that zmq.h knows as a draft only */
+    FRAME_MAX = (4 << 20) + (64 << 10),
+};
+
+static bool nobody(int rc)
+{
+    return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ENOTDIR;
+}
+
+static int use_endpoint(pmap *pool, const char *endpoint)
+{
+    int rc = endpoint_check(endpoint);
+    if (rc == -EPROTONOSUPPORT)
+        return pool_fail(pool, rc, "%s: not an ipc:// endpoint", endpoint);
+    if (rc == -ENAMETOOLONG)
+        return pool_fail(pool, rc, "%s: the path is too long", endpoint);
+    if (rc < 0)
+        return pool_fail(pool, rc, "%s: not an absolute path", endpoint);
+    memcpy(pool->endpoint, endpoint, strlen(endpoint) + 1);
+    return 0;
+}
+
+static bool trusted(uid_t uid, uid_t folder_uid)
+{
+    return uid == 0 || uid == folder_uid || uid == geteuid();
+}
+
+/* Is somebody there, and may he be believed? own: his folder must be this user's. */
+static int look(pmap *pool, int timeout_ms, bool own, uid_t *folder_uid)
+{
+    uid_t uid, folder;
+    int rc = endpoint_probe(pool->endpoint, timeout_ms, &uid, &folder);
+    if (nobody(rc))
+        return pool_fail(pool, rc == -ENOTDIR ? -ENOENT : rc, "no daemon at %s: %s", pool->endpoint,
+                         strerror(-rc));
+    if (rc < 0)
+        return pool_fail(pool, rc, "%s: %s", pool->endpoint, strerror(-rc));
+    /* In /tmp anybody may have made the folder first. */
+    if (own && folder != geteuid())
+        return pool_fail(pool, -EACCES, "%s: its folder is another user's (uid %u)", pool->endpoint,
+                         (unsigned)folder);
+    if (!trusted(uid, folder))
+        return pool_fail(pool, -EACCES, "%s: not to be trusted, it is served by uid %u", pool->endpoint,
+                         (unsigned)uid);
+    *folder_uid = folder;
+    return 0;
+}
+
+/* Chooses the endpoint and looks there. */
+static int choose(pmap *pool, const char *endpoint, int timeout_ms, uid_t *folder_uid)
+{
+    if (!endpoint) {
+        const char *named = getenv("PMAP_ENDPOINT");
+        if (named && *named)
+            endpoint = named;
+    }
+    int rc = use_endpoint(pool, endpoint ? endpoint : ENDPOINT_SYSTEM);
+    if (rc == 0)
+        rc = look(pool, timeout_ms, false, folder_uid);
+    if (endpoint || !nobody(rc))
+        return rc;
+    char own[ENDPOINT_MAX];
+    if (endpoint_private(own) < 0)
+        return rc;
+    pool->error = 0;
+    pool->text[0] = '\0';
+    rc = use_endpoint(pool, own);
+    if (rc == 0)
+        rc = look(pool, timeout_ms, true, folder_uid);
+    return nobody(rc) ? pool_fail(pool, rc, "no daemon at %s nor at %s", ENDPOINT_SYSTEM, own) : rc;
+}
+
+static int set(pmap *pool, int option, int value)
+{
+    return zmq_setsockopt(pool->socket, option, &value, sizeof value);
+}
+
+static int make_socket(pmap *pool)
+{
+    int64_t frame_max = FRAME_MAX;
+    size_t size = sizeof pool->fd;
+    pool->context = zmq_ctx_new();
+    if (!pool->context)
+        return pool_fail(pool, -errno, "%s", zmq_strerror(errno));
+    /* The second may be unknown to another libzmq, and only saves memory. */
+    zmq_ctx_set(pool->context, ZMQ_BLOCKY, 0);
+    zmq_ctx_set(pool->context, CTX_ZERO_COPY_RECV, 0);
+    pool->socket = zmq_socket(pool->context, ZMQ_DEALER);
+    if (!pool->socket || set(pool, ZMQ_IMMEDIATE, 1) < 0 || set(pool, ZMQ_RECONNECT_IVL, -1) < 0 ||
+        set(pool, ZMQ_LINGER, 0) < 0 || set(pool, ZMQ_SNDHWM, 0) < 0 || set(pool, ZMQ_RCVHWM, 0) < 0 ||
+        zmq_setsockopt(pool->socket, ZMQ_MAXMSGSIZE, &frame_max, sizeof frame_max) < 0 ||
+        zmq_getsockopt(pool->socket, ZMQ_FD, &pool->fd, &size) < 0)
+        return pool_fail(pool, -errno, "%s", zmq_strerror(errno));
+    return 0;
+}
+
+static int events_of(pmap *pool)
+{
+    int events = 0;
+    size_t size = sizeof events;
+    return zmq_getsockopt(pool->socket, ZMQ_EVENTS, &events, &size) < 0 ? 0 : events;
+}
+
+static int no_answer(pmap *pool)
+{
+    return pool_fail(pool, -ETIMEDOUT, "no answer from the daemon at %s", pool->endpoint);
+}
+
+/* Waits until ZeroMQ is connected. The daemon may go in the very moment, so what takes long is looked at
+ * again. */
+static int connect_socket(pmap *pool, int64_t deadline_ns)
+{
+    int64_t patience_ns = LOOK_AGAIN_MS * INT64_C(1000000);
+    for (;;) {
+        if (zmq_connect(pool->socket, pool->endpoint) < 0)
+            return pool_fail(pool, -errno, "%s: %s", pool->endpoint, zmq_strerror(errno));
+        int64_t until_ns = clock_ns() + patience_ns;
+        if (until_ns > deadline_ns)
+            until_ns = deadline_ns;
+        while (!(events_of(pool) & ZMQ_POLLOUT)) {
+            int rc = pool_poll(pool, until_ns);
+            if (rc < 0 && rc != -EINTR)
+                return pool_fail(pool, rc, "%s", strerror(-rc));
+            if (clock_ns() >= until_ns)
+                break;
+        }
+        if (events_of(pool) & ZMQ_POLLOUT)
+            return 0;
+        uid_t folder_uid;
+        int rc = look(pool, 0, false, &folder_uid);
+        if (rc < 0 && rc != -ETIMEDOUT)
+            return rc;
+        pool->error = 0;
+        if (clock_ns() >= deadline_ns)
+            return no_answer(pool);
+        zmq_disconnect(pool->socket, pool->endpoint);
+        patience_ns *= 2;
+    }
+}
+
+/* A decimal number of the whole text from `from` to `to`; false for anything else. */
+static bool decimal(const char *from, const char *to, uint64_t *value)
+{
+    uint64_t sum = 0;
+    if (from == to || to - from > 10)
+        return false;
+    for (; from < to; from++) {
+        if (*from < '0' || *from > '9')
+            return false;
+        sum = sum * 10 + (uint64_t)(*from - '0');
+    }
+    *value = sum;
+    return true;
+}
+
+/* Who sent this frame: "host:UID:GID:PID", which ZeroMQ has from the kernel. False when it does not say. */
+static bool peer_of(zmq_msg_t *frame, uid_t *uid)
+{
+    const char *address = zmq_msg_gets(frame, "Peer-Address");
+    if (!address)
+        return false;
+    const char *end = address + strlen(address);
+    uint64_t field[3]; /* PID, GID, UID */
+    for (int i = 0; i < 3; i++) {
+        const char *colon = memrchr(address, ':', (size_t)(end - address));
+        if (!colon || !decimal(colon + 1, end, &field[i]))
+            return false;
+        end = colon;
+    }
+    if (field[2] >= UINT32_MAX)
+        return false;
+    *uid = (uid_t)field[2];
+    return true;
+}
+
+static int welcome(pmap *pool, struct received *r, uid_t folder_uid)
+{
+    uid_t uid;
+    if (!peer_of(&r->frame[0], &uid))
+        return pool_fail(pool, -EACCES, "%s: not to be trusted, the kernel does not say who serves it",
+                         pool->endpoint);
+    if (!trusted(uid, folder_uid))
+        return pool_fail(pool, -EACCES, "%s: not to be trusted, it is served by uid %u", pool->endpoint,
+                         (unsigned)uid);
+    struct message m;
+    int rc = pool_decode(pool, r, &m);
+    if (rc < 0)
+        return rc;
+    if (m.type != MSG_WELCOME)
+        return pool_fail(pool, -EPROTO, "the daemon broke the protocol: %s instead of WELCOME",
+                         message_name(m.type));
+    if (m.welcome.max < PROTOCOL_VERSION_MIN || m.welcome.min > PROTOCOL_VERSION_MAX)
+        return pool_fail(pool, -EPROTONOSUPPORT,
+                         "the daemon speaks protocol versions %u to %u, this library %d to %d", m.welcome.min,
+                         m.welcome.max, PROTOCOL_VERSION_MIN, PROTOCOL_VERSION_MAX);
+    if (m.welcome.max_message < PROTOCOL_MESSAGE_MAX || m.welcome.max_item == 0)
+        return pool_fail(pool, -EPROTO, "the daemon broke the protocol: its limits are too low");
+    pool->software = strndup(m.welcome.software.data, m.welcome.software.len);
+    if (!pool->software)
+        return pool_fail(pool, -ENOMEM, "%s", strerror(ENOMEM));
+    pool->info = (struct pmap_info){
+        .software = pool->software,
+        .protocol = m.welcome.max < PROTOCOL_VERSION_MAX ? m.welcome.max : PROTOCOL_VERSION_MAX,
+        .instance = m.welcome.instance,
+        .slots = m.welcome.slots,
+        .max_item = m.welcome.max_item < PROTOCOL_ITEM_MAX ? m.welcome.max_item : PROTOCOL_ITEM_MAX,
+        .uid = uid,
+        .endpoint = pool->endpoint,
+    };
+    return 0;
+}
+
+static int handshake(pmap *pool, const char *program, uid_t folder_uid, int64_t deadline_ns)
+{
+    struct message hello = {.type = MSG_HELLO,
+                            .hello = {.magic = text_of(PROTOCOL_MAGIC),
+                                      .min = PROTOCOL_VERSION_MIN,
+                                      .max = PROTOCOL_VERSION_MAX,
+                                      .program = text_of(program)}};
+    int rc = pool_send(pool, &hello, NULL);
+    if (rc < 0)
+        return rc;
+    for (;;) {
+        rc = received_next(pool->spare, pool->socket);
+        if (rc == 0)
+            break;
+        if (rc != -EAGAIN)
+            return pool_fail(pool, rc, "the daemon at %s: %s", pool->endpoint, strerror(-rc));
+        int events = events_of(pool);
+        if (events & ZMQ_POLLIN)
+            continue;
+        if (pool->lost || !(events & ZMQ_POLLOUT))
+            return pool_fail(pool, -ECONNRESET, "the daemon at %s closed the connection", pool->endpoint);
+        if (clock_ns() >= deadline_ns)
+            return no_answer(pool);
+        rc = pool_poll(pool, deadline_ns);
+        if (rc < 0 && rc != -EINTR)
+            return pool_fail(pool, rc, "%s", strerror(-rc));
+    }
+    rc = welcome(pool, pool->spare, folder_uid);
+    received_clear(pool->spare);
+    return rc;
+}
+
+int pmap_connect(const char *endpoint, const struct pmap_options *options, pmap **pool)
+{
+    int timeout_ms = options && options->connect_timeout_ms > 0 ? options->connect_timeout_ms : CONNECT_MS;
+    int64_t deadline_ns = deadline_after(timeout_ms);
+    pmap *p = calloc(1, sizeof *p);
+    *pool = p;
+    if (!p)
+        return -ENOMEM;
+    p->fd = -1;
+    p->next_ref = 1;
+    TAILQ_INIT(&p->jobs);
+    wire_init(&p->wire);
+    const char *program = options && options->program ? options->program : "libpmap";
+    if (strlen(program) > PROTOCOL_STRING_MAX)
+        return pool_fail(p, -EINVAL, "the program's name is too long");
+    p->decoder = decoder_new();
+    p->spare = received_new();
+    if (!p->decoder || !p->spare)
+        return pool_fail(p, -ENOMEM, "%s", strerror(ENOMEM));
+    uid_t folder_uid;
+    int rc = choose(p, endpoint, timeout_ms, &folder_uid);
+    if (rc == 0)
+        rc = make_socket(p);
+    if (rc == 0)
+        rc = connect_socket(p, deadline_ns);
+    if (rc == 0)
+        rc = handshake(p, program, folder_uid, deadline_ns);
+    /* A daemon that will not serve us says so right behind WELCOME. */
+    return rc == 0 ? pmap_step(p) : rc;
+}
+
+void pmap_disconnect(pmap *pool)
+{
+    if (!pool)
+        return;
+    /* With the connection the daemon ends its jobs, so nothing has to be said of each. */
+    if (pool->error == 0)
+        pool->error = -ECONNRESET;
+    while (!TAILQ_EMPTY(&pool->jobs))
+        pmap_close_job(TAILQ_FIRST(&pool->jobs));
+    received_free(pool->spare);
+    if (pool->has_answer)
+        zmq_msg_close(&pool->answer);
+    if (pool->socket)
+        zmq_close(pool->socket);
+    if (pool->context)
+        while (zmq_ctx_term(pool->context) < 0 && errno == EINTR)
+            ;
+    decoder_free(pool->decoder);
+    wire_free(&pool->wire);
+    free(pool->software);
+    free(pool);
+}

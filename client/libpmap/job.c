@@ -1,0 +1,432 @@
+/*
+ * Jobs: items in, results out. What may be sent and what has to be kept is the flow's; here its messages are
+ * put on the wire, and results are handed out from where they were received, record by record, without
+ * copying or allocating.
+ */
+#include "client/libpmap/job.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The flow is asked for messages when about this much was put: a batch has been filled. */
+enum { PUMP_COST = 64 << 10, PRIORITY_MAX = 1000 };
+
+int pmap_open(pmap *pool, const char *function, const struct pmap_job_options *options, pmap_job **job)
+{
+    static const struct pmap_job_options defaults;
+    if (pool->error < 0)
+        return pool->error;
+    const struct pmap_job_options *o = options ? options : &defaults;
+    if (!function || strlen(function) > PROTOCOL_STRING_MAX)
+        return pool_say(pool, -EINVAL, "the function's name is too long");
+    if (o->priority < -PRIORITY_MAX || o->priority > PRIORITY_MAX)
+        return pool_say(pool, -EINVAL, "priority: not between %d and %d", -PRIORITY_MAX, PRIORITY_MAX);
+    if (o->result_window > INT64_MAX)
+        return pool_say(pool, -EINVAL, "result_window: too large");
+    struct pmap_job *j = calloc(1, sizeof *j);
+    struct flow_config config = {
+        .ref = pool->next_ref, .unordered = o->unordered, .result_window = o->result_window};
+    if (!j || !(j->function = strdup(function)) || !(j->flow = flow_new(&config))) {
+        if (j)
+            free(j->function);
+        free(j);
+        return pool_say(pool, -ENOMEM, "%s", strerror(ENOMEM));
+    }
+    j->pool = pool;
+    j->ref = pool->next_ref++;
+    j->options = (struct job_options){.chunksize = o->chunksize,
+                                      .slots = o->slots,
+                                      .unordered = o->unordered != 0,
+                                      .priority = o->priority};
+    j->noted = UINT32_MAX;
+    STAILQ_INIT(&j->results);
+    stats_init(&j->times, 0);
+    TAILQ_INSERT_TAIL(&pool->jobs, j, link);
+    *job = j;
+    return 0;
+}
+
+/*** Sending ***/
+
+static int send_open(struct pmap_job *job, const struct flow_out *out)
+{
+    struct message m = {.type = MSG_OPEN,
+                        .open = {.ref = job->ref,
+                                 .kind = KIND_BUILTIN,
+                                 .function = text_of(job->function),
+                                 .options = job->options,
+                                 .credit = out->bytes,
+                                 .first = out->first,
+                                 .done = out->done,
+                                 .done_count = out->done_count,
+                                 .end = out->end}};
+    if (job->open_ns == 0)
+        job->open_ns = clock_ns();
+    return pool_send(job->pool, &m, out->items.count > 0 ? &out->items : NULL);
+}
+
+static int send_out(struct pmap_job *job, const struct flow_out *out)
+{
+    struct message m = {.type = out->type};
+    switch (out->type) {
+    case MSG_OPEN:
+        return send_open(job, out);
+    case MSG_ITEMS:
+        m.items.ref = job->ref;
+        m.items.first = out->first;
+        m.items.more = out->more;
+        return pool_send(job->pool, &m, &out->items);
+    case MSG_END:
+        m.end.ref = job->ref;
+        m.end.total = out->first;
+        break;
+    case MSG_CREDIT:
+        m.credit.ref = job->ref;
+        m.credit.bytes = out->bytes;
+        break;
+    default:
+        m.cancel.ref = job->ref;
+    }
+    return pool_send(job->pool, &m, NULL);
+}
+
+int job_pump(struct pmap_job *job)
+{
+    struct flow_out out;
+    int rc = job->pool->error;
+    while (rc == 0 && flow_next(job->flow, &out))
+        rc = send_out(job, &out);
+    job->gathered = 0;
+    return rc;
+}
+
+int pmap_put(pmap_job *job, const void *data, size_t len)
+{
+    if (job->pool->error < 0)
+        return job->pool->error;
+    if (len > job->pool->info.max_item)
+        return -EMSGSIZE;
+    int rc = flow_put(job->flow, data, len);
+    job->gathered += len + RECORD_COST;
+    if (job->gathered < PUMP_COST && rc == 0)
+        return 0;
+    int pumped = job_pump(job);
+    return pumped < 0 ? pumped : rc;
+}
+
+int pmap_flush(pmap_job *job)
+{
+    flow_flush(job->flow);
+    return job_pump(job);
+}
+
+int pmap_end(pmap_job *job)
+{
+    int rc = job->pool->error;
+    if (rc == 0)
+        rc = flow_end(job->flow);
+    return rc < 0 ? rc : job_pump(job);
+}
+
+/* Gives back the first message of results. */
+static void drop_message(struct pmap_job *job)
+{
+    struct received *r = STAILQ_FIRST(&job->results);
+    STAILQ_REMOVE_HEAD(&job->results, link);
+    job->record = 0;
+    job->offset = 0;
+    job->noted = UINT32_MAX;
+    batch_unref(&r->batch);
+}
+
+int pmap_cancel(pmap_job *job)
+{
+    if (job->end == JOB_RUNS && !job->cancelled) {
+        flow_cancel(job->flow);
+        job->cancelled = true;
+        if (flow_state(job->flow) == FLOW_ENDED)
+            job->end = JOB_CANCELLED; /* the daemon has never heard of it */
+    }
+    if (job->cancelled)
+        while (!STAILQ_EMPTY(&job->results))
+            drop_message(job);
+    return job_pump(job);
+}
+
+/*** What the daemon says ***/
+
+static int broken(struct pmap_job *job, const char *what)
+{
+    return pool_fail(job->pool, -EPROTO, "the daemon broke the protocol: %s", what);
+}
+
+int job_opened(struct pmap_job *job, const struct message *m)
+{
+    if (flow_opened(job->flow, m->opened.credit) < 0)
+        return broken(job, "OPENED out of place");
+    job->id = m->opened.job;
+    return 0;
+}
+
+int job_credit(struct pmap_job *job, const struct message *m)
+{
+    return flow_credit(job->flow, m->credit.bytes) < 0 ? broken(job, "CREDIT out of place") : 0;
+}
+
+/* Makes the first note of the message that is to be taken next known; UINT32_MAX where it has none. */
+static void first_note(struct pmap_job *job)
+{
+    const struct received *r = STAILQ_FIRST(&job->results);
+    job->note = 0;
+    job->note_text = 0;
+    job->noted = r && r->batch.note_count > 0 ? note_load(r->batch.notes).record : UINT32_MAX;
+}
+
+int job_results(struct pmap_job *job, const struct message *m, struct received **r)
+{
+    struct received *results = *r;
+    if (received_results(results, m->results.first, m->results.more) < 0)
+        return broken(job, "malformed results");
+    struct flow_verdict verdict;
+    int rc = 0;
+    if (flow_results(job->flow, m->results.first, &results->batch, &verdict) < 0)
+        rc = broken(job, "results that were not due");
+    /* From here on the batch owns the message. */
+    *r = NULL;
+    if (rc < 0 || verdict.drop) {
+        batch_unref(&results->batch);
+    } else {
+        STAILQ_INSERT_TAIL(&job->results, results, link);
+        if (STAILQ_FIRST(&job->results) == results)
+            first_note(job);
+    }
+    return rc == 0 && m->results.has_done ? job_done(job, &m->results.done) : rc;
+}
+
+int job_done(struct pmap_job *job, const struct job_report *report)
+{
+    if (flow_state(job->flow) == FLOW_OPENING || flow_state(job->flow) == FLOW_NEW)
+        return broken(job, "DONE out of place");
+    job->report = *report;
+    job->reported = true;
+    if (flow_done(job->flow, report->outcome == OUTCOME_DONE) < 0)
+        return broken(job, "DONE before all results");
+    job->end = job->cancelled || report->outcome == OUTCOME_CANCELLED ? JOB_CANCELLED : JOB_DONE;
+    return 0;
+}
+
+int job_refused(struct pmap_job *job, const struct message *m)
+{
+    struct text text = m->error.text.len > 0 ? m->error.text : text_of(protocol_error_text(m->error.code));
+    flow_done(job->flow, false);
+    job->error_code = m->error.code;
+    pool_say(job->pool, 0, "%.*s", (int)text.len, text.data);
+    job->error_text = strdup(job->pool->text);
+    job->end = job->cancelled ? JOB_CANCELLED : JOB_FAILED;
+    return 0;
+}
+
+/*** Taking results ***/
+
+/* Keeps the text of why a result failed, NUL-terminated. */
+static const char *keep_error(struct pmap_job *job, const uint8_t *text, size_t len)
+{
+    if (len + 1 > job->error_size) {
+        char *error = realloc(job->error, len + 1);
+        if (!error)
+            return strerror(ENOMEM);
+        job->error = error;
+        job->error_size = len + 1;
+    }
+    memcpy(job->error, text, len);
+    job->error[len] = '\0';
+    return job->error;
+}
+
+/* The notes of the record that is being taken: all those kinds that there are say that it failed. */
+static void take_notes(struct pmap_job *job, const struct batch *batch)
+{
+    while (job->noted == job->record) {
+        struct note note = note_load(batch->notes + (size_t)NOTE_SIZE * job->note);
+        if (!job->piece_failed) {
+            const uint8_t *text = batch->note_text + job->note_text;
+            size_t len = note.text_len;
+            if (len == 0) {
+                text = (const uint8_t *)(note.kind == NOTE_CANCELLED ? "cancelled" : "failed");
+                len = strlen((const char *)text);
+            }
+            keep_error(job, text, len);
+            job->piece_failed = true;
+        }
+        job->note_text += note.text_len;
+        job->note++;
+        job->noted = job->note < batch->note_count
+                         ? note_load(batch->notes + (size_t)NOTE_SIZE * job->note).record
+                         : UINT32_MAX;
+    }
+}
+
+/* The first message of results was taken to its last record, and the caller is done with that. */
+static int finish_message(struct pmap_job *job)
+{
+    const struct received *r = STAILQ_FIRST(&job->results);
+    int rc = 0;
+    if (!r->batch.more)
+        rc = flow_taken(job->flow, r->first, r->batch.count);
+    flow_released(job->flow, batch_cost(&r->batch));
+    drop_message(job);
+    first_note(job);
+    job->last_ns = clock_ns();
+    if (rc < 0)
+        return pool_fail(job->pool, rc, "results that never came were taken");
+    return job->pool->error == 0 ? job_pump(job) : 0;
+}
+
+/* How the job has ended, or what keeps it from doing so, when there is no result at hand. */
+static int nothing_to_take(struct pmap_job *job)
+{
+    if (job->end != JOB_RUNS && job->last_ns == 0)
+        job->last_ns = clock_ns();
+    switch (job->end) {
+    case JOB_DONE:
+        return PMAP_DONE;
+    case JOB_CANCELLED:
+        return PMAP_CANCELLED;
+    case JOB_FAILED:
+        return PMAP_FAILED;
+    default:
+        return job->pool->error < 0 ? job->pool->error : PMAP_NONE;
+    }
+}
+
+/* Gives out the next record of the first message. */
+static int take_record(struct pmap_job *job, struct received *r, struct pmap_result *result)
+{
+    const struct batch *batch = &r->batch;
+    uint32_t i = job->record;
+    size_t size = batch_length(batch, i);
+    int64_t time_ns = job->piece_ns + (int64_t)load_u64(batch->times + 8 * (size_t)i);
+    if (job->noted == i)
+        take_notes(job, batch);
+    result->index = r->first + i;
+    result->data = batch->bytes + job->offset;
+    result->size = size;
+    result->more = batch->more;
+    result->failed = 0;
+    result->error = NULL;
+    result->time_ns = time_ns;
+    job->record++;
+    job->offset += size;
+    if (batch->more) {
+        job->piece_ns = time_ns;
+        return PMAP_RESULT;
+    }
+    if (job->taken++ == 0)
+        job->first_ns = clock_ns();
+    stats_add(&job->times, time_ns);
+    job->piece_ns = 0;
+    if (job->piece_failed) {
+        job->piece_failed = false;
+        job->failed++;
+        result->failed = 1;
+        result->error = job->error;
+    }
+    return PMAP_RESULT;
+}
+
+int pmap_take(pmap_job *job, struct pmap_result *result)
+{
+    bool stepped = false;
+    for (;;) {
+        struct received *r = STAILQ_FIRST(&job->results);
+        if (r && job->record < r->batch.count)
+            return take_record(job, r, result);
+        int rc = 0;
+        if (r) {
+            rc = finish_message(job);
+        } else if (job->end != JOB_RUNS || stepped) {
+            return nothing_to_take(job);
+        } else {
+            stepped = true;
+            rc = pmap_step(job->pool);
+        }
+        /* What came before the connection ended is still given out. */
+        if (rc < 0 && STAILQ_EMPTY(&job->results))
+            return nothing_to_take(job);
+    }
+}
+
+int pmap_wait_take(pmap_job *job, int timeout_ms, struct pmap_result *result)
+{
+    int rc = pmap_take(job, result);
+    if (rc != PMAP_NONE || timeout_ms == 0)
+        return rc;
+    int64_t deadline_ns = deadline_after(timeout_ms);
+    for (;;) {
+        int waited = pool_wait(job->pool, deadline_ns);
+        rc = pmap_take(job, result);
+        if (rc != PMAP_NONE || waited == -ETIMEDOUT)
+            return rc;
+        if (waited < 0)
+            return waited;
+    }
+}
+
+/*** Looking, and the end ***/
+
+const char *pmap_job_error(const pmap_job *job, unsigned *code)
+{
+    if (code)
+        *code = job->error_code;
+    if (job->end != JOB_FAILED)
+        return "";
+    return job->error_text ? job->error_text : protocol_error_text(job->error_code);
+}
+
+void pmap_get_report(const pmap_job *job, struct pmap_report *report)
+{
+    const struct job_report *r = &job->report;
+    const struct stats *t = &job->times;
+    *report = (struct pmap_report){
+        .job = job->id,
+        .items = job->reported ? r->items : job->taken,
+        .failed = job->reported ? r->failed : job->failed,
+        .retried = r->retried,
+        .chunks = r->chunks,
+        .slots = r->slots,
+        .wall_ns = job->open_ns && job->last_ns ? job->last_ns - job->open_ns : 0,
+        .queue_ns = r->queue_ns,
+        .first_result_ns = job->open_ns && job->first_ns ? job->first_ns - job->open_ns : 0,
+        .run_ns = r->run_ns,
+        .cpu_ns = r->cpu_ns,
+        .item_count = t->count,
+        .item_mean_ns = stats_mean(t),
+        .item_std_ns = stats_std(t),
+        .item_min_ns = t->count > 0 ? t->min : 0,
+        .item_max_ns = t->count > 0 ? t->max : 0,
+        .bytes_in = r->bytes_in,
+        .bytes_out = r->bytes_out,
+    };
+}
+
+void pmap_close_job(pmap_job *job)
+{
+    if (!job)
+        return;
+    if (job->end == JOB_RUNS) {
+        flow_cancel(job->flow);
+        job_pump(job);
+    }
+    while (!STAILQ_EMPTY(&job->results))
+        drop_message(job);
+    if (job->pool->last_found == job)
+        job->pool->last_found = NULL;
+    TAILQ_REMOVE(&job->pool->jobs, job, link);
+    flow_free(job->flow);
+    stats_free(&job->times);
+    free(job->function);
+    free(job->error);
+    free(job->error_text);
+    free(job);
+}

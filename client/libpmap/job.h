@@ -1,0 +1,57 @@
+/*
+ * The inside of a pmap_job: what its connection tells it. Of no use outside this folder.
+ */
+#ifndef PMAP_JOB_H
+#define PMAP_JOB_H
+
+#include "client/libpmap/connection.h"
+#include "client/libpmap/flow.h"
+#include "client/libpmap/pmap.h"
+#include "common/stats.h"
+
+enum job_end { JOB_RUNS = 0, JOB_DONE, JOB_CANCELLED, JOB_FAILED };
+
+struct pmap_job {
+    TAILQ_ENTRY(pmap_job) link;
+    struct pmap *pool;
+    uint64_t ref;
+    char *function;
+    struct job_options options;
+    struct flow *flow;
+    enum job_end end; /* as the daemon said, or pmap_cancel; results may still have to be taken */
+    bool cancelled;   /* by pmap_cancel */
+
+    struct received_list results; /* that came and were not taken wholly */
+    uint32_t record;              /* the next one to take, in the first of them */
+    size_t offset;                /* of its bytes */
+    uint32_t note;                /* the next note of that message */
+    size_t note_text;             /* of that note's text */
+    uint32_t noted;               /* the record that it is about; UINT32_MAX: no more notes */
+    int64_t piece_ns;             /* time of the pieces of a large result so far */
+    bool piece_failed;            /* one of them had a note that says so */
+    char *error;                  /* why the result that was taken last failed */
+    size_t error_size;            /* of its memory */
+
+    uint64_t gathered; /* about what was put since the flow was last asked for messages */
+    unsigned error_code;
+    char *error_text; /* pmap_job_error */
+    uint64_t id;      /* the daemon's number */
+    bool reported;    /* the daemon has told its report */
+    struct job_report report;
+    struct stats times; /* of the items */
+    uint64_t taken, failed;
+    int64_t open_ns, first_ns, last_ns; /* OPEN sent, first result taken, last one dealt with; 0: not yet */
+};
+
+/* Sends what the flow says is due. Returns 0 or the connection's error. */
+int job_pump(struct pmap_job *job);
+
+/* What the daemon says. They return 0 or an error that is the connection's, by pool_fail. */
+int job_opened(struct pmap_job *job, const struct message *m);
+int job_credit(struct pmap_job *job, const struct message *m);
+/* Takes *r over, and makes it NULL, where it holds results to be taken. */
+int job_results(struct pmap_job *job, const struct message *m, struct received **r);
+int job_done(struct pmap_job *job, const struct job_report *report);
+int job_refused(struct pmap_job *job, const struct message *m);
+
+#endif
