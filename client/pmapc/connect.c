@@ -8,6 +8,7 @@
 #include "common/endpoint.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +17,7 @@
 enum {
     PROBE_MS = 1000,   /* for a full backlog */
     CONNECT_MS = 5000, /* for WELCOME */
+    LEAVE_MS = 10,     /* times the round: for a daemon that is leaving */
     ROUNDS = 5,        /* a daemon that idles out between our look and our connect is looked for again */
 };
 
@@ -97,26 +99,35 @@ static int choose(const struct globals *globals, enum connect_mode mode, char ou
     return 0;
 }
 
+/* Tells what libpmap said of a daemon. Some of its texts name the endpoint, and then stand for themselves. */
+static void tell_said(const char *what, const char *endpoint, const char *said)
+{
+    if (strstr(said, endpoint))
+        tell("%s", said);
+    else
+        tell("%s %s: %s", what, endpoint, said);
+}
+
 /* Tells why pmap_connect failed. pool may be NULL. */
 static int refused(enum connect_mode mode, const char *endpoint, const pmap *pool, int error)
 {
-    const char *said = pool ? pmap_error(pool) : "";
-    switch (error) {
-    case -ENOENT:
-    case -ENOTDIR:
-    case -ECONNREFUSED:
+    const char *said = pool && *pmap_error(pool) ? pmap_error(pool) : tell_errno(error);
+    bool keep_out = error == -EACCES || error == -EPERM || error == -EDQUOT;
+    if (nobody(error))
         return fail(mode, STATUS_NO_POOL, endpoint, tell_errno(error));
-    case -ETIMEDOUT:
-        return fail(mode, STATUS_NO_POOL, endpoint, *said ? said : "no answer within 5 s");
-    case -EACCES:
-    case -EPERM:
-    case -EDQUOT:
-        return fail(mode, STATUS_REFUSED, endpoint, *said ? said : tell_errno(error));
-    default:
-        if (mode != CONNECT_QUIET)
-            tell("cannot use the daemon at %s: %s", endpoint, *said ? said : tell_errno(error));
-        return STATUS_NO_POOL;
+    if (mode == CONNECT_QUIET)
+        return keep_out ? STATUS_REFUSED : STATUS_NO_POOL;
+    if (keep_out) {
+        tell_said("refused by the daemon at", endpoint, said);
+        return STATUS_REFUSED;
     }
+    if (error == -ECONNRESET)
+        tell("the daemon at %s closed the connection %d times: have you too many open?", endpoint, ROUNDS);
+    else if (error == -ETIMEDOUT)
+        tell("no answer from the daemon at %s within %d s", endpoint, CONNECT_MS / 1000);
+    else
+        tell_said("cannot use the daemon at", endpoint, said);
+    return STATUS_NO_POOL;
 }
 
 int connect_pool(const struct globals *globals, enum connect_mode mode, pmap **pool)
@@ -142,9 +153,13 @@ int connect_pool(const struct globals *globals, enum connect_mode mode, pmap **p
             *pool = made;
             return 0;
         }
-        bool again = nobody(rc) && !globals->endpoint && round < ROUNDS;
+        /* One that was about to leave. It may need a moment for that; a new one is then found or started. */
+        bool leaving = rc == -ECONNRESET || rc == -ESHUTDOWN;
+        bool again = (leaving || (nobody(rc) && !globals->endpoint)) && round < ROUNDS;
         if (!again)
             status = refused(mode, endpoint, made, rc);
+        else if (leaving)
+            poll(NULL, 0, LEAVE_MS * round);
         pmap_disconnect(made);
         if (!again)
             return status;
@@ -153,13 +168,9 @@ int connect_pool(const struct globals *globals, enum connect_mode mode, pmap **p
 
 int connect_lost(const pmap *pool, int error)
 {
-    const char *said = pmap_error(pool);
-    if (!*said)
-        said = tell_errno(error);
-    if (error == -EACCES || error == -EDQUOT || error == -EPERM) {
-        tell("refused: %s", said);
-        return STATUS_REFUSED;
-    }
-    tell("lost the daemon at %s: %s", pmap_get_info(pool)->endpoint, said);
-    return STATUS_NO_POOL;
+    const char *said = *pmap_error(pool) ? pmap_error(pool) : tell_errno(error);
+    bool refusal = error == -EACCES || error == -EDQUOT || error == -EPERM;
+    tell_said(refusal ? "refused by the daemon at" : "lost the daemon at", pmap_get_info(pool)->endpoint,
+              said);
+    return refusal ? STATUS_REFUSED : STATUS_NO_POOL;
 }

@@ -105,7 +105,7 @@ const char *tell_count(double count, char out[TELL_ROOM])
 {
     static const char *const units[] = {"", " k", " M", " G", " T"};
     size_t i = 0;
-    while (count >= 9999.5 && i + 1 < sizeof units / sizeof units[0]) {
+    while (count >= (i == 0 ? 9999.5 : 999.5) && i + 1 < sizeof units / sizeof units[0]) {
         count /= 1000;
         i++;
     }
