@@ -11,16 +11,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Prints results until there are none for now, or waits for the first one. Returns as pmap_take. */
-static int print_results(pmap_job *job, int timeout_ms)
+static void print_result(const pmap_result *result)
+{
+    if (result->failed)
+        fprintf(stderr, "item %llu: %s\n", (unsigned long long)result->index + 1, result->error);
+    else
+        printf("%.*s\n", (int)result->size, (const char *)result->data);
+}
+
+/* Waits for a result, and prints it and what else is there. Returns what came instead of a further result. */
+static int print_some(pmap_job *job)
 {
     pmap_result result;
-    int rc;
-    while ((rc = pmap_wait_take(job, timeout_ms, &result)) == PMAP_RESULT) {
-        if (result.failed)
-            fprintf(stderr, "item %llu: %s\n", (unsigned long long)result.index + 1, result.error);
-        else
-            printf("%.*s\n", (int)result.size, (const char *)result.data);
+    int rc = pmap_wait_take(job, -1, &result);
+    while (rc == PMAP_RESULT) {
+        print_result(&result);
+        rc = pmap_take(job, &result);
     }
     return rc;
 }
@@ -29,22 +35,22 @@ static int print_results(pmap_job *job, int timeout_ms)
 static int map_squares(pmap_job *job, unsigned long count)
 {
     char item[24];
-    for (unsigned long i = 0; i < count; i++) {
+    int rc = 0;
+    for (unsigned long i = 0; i < count && rc == 0; i++) {
         int len = snprintf(item, sizeof item, "%lu", i);
-        int rc;
-        while ((rc = pmap_put(job, item, (size_t)len)) == -EAGAIN) {
-            /* Wait a little for room: results that are taken make it. */
-            rc = print_results(job, 10);
-            if (rc != PMAP_NONE)
+        while ((rc = pmap_put(job, item, (size_t)len)) == -EAGAIN)
+            if ((rc = print_some(job)) != PMAP_NONE)
                 return rc;
-        }
-        if (rc == -EPIPE)
-            break; /* the job has ended before its items: what comes below says why */
-        if (rc < 0)
-            return rc;
     }
-    int rc = pmap_end(job);
-    return rc < 0 && rc != -EPIPE ? rc : print_results(job, -1);
+    /* -EPIPE: the job has ended before its items, and what comes next says why. */
+    if (rc == 0)
+        rc = pmap_end(job);
+    if (rc < 0 && rc != -EPIPE)
+        return rc;
+    do {
+        rc = print_some(job);
+    } while (rc == PMAP_NONE);
+    return rc;
 }
 
 static void print_report(const pmap_job *job)
