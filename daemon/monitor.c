@@ -436,13 +436,18 @@ static void monitor_free(struct monitor *m)
 /* Connects the pair to the router's events. */
 static int watch(struct monitor *m, void *context, void *router)
 {
-    const int none = 0;
+    const int none = 0, least = 1;
     size_t size = sizeof m->pair_fd;
     char endpoint[48];
     snprintf(endpoint, sizeof endpoint, "inproc://monitor-%p", (void *)m);
-    /* No mark on the receiving side: libzmq's I/O thread would wait at it, and with it every client. */
+    /*
+     * A mark on the receiving side makes libzmq's I/O thread wait, with every client, once 1000 (its own
+     * side's) and this many events are not read. That is wanted: it is only so far behind when it accepts
+     * faster than we get the CPU to cut, and otherwise a flood ends in libzmq's abort when descriptors run
+     * out. We read whatever happens.
+     */
     if (!(m->pair = zmq_socket(context, ZMQ_PAIR)) ||
-        zmq_setsockopt(m->pair, ZMQ_RCVHWM, &none, sizeof none) < 0 ||
+        zmq_setsockopt(m->pair, ZMQ_RCVHWM, &least, sizeof least) < 0 ||
         zmq_setsockopt(m->pair, ZMQ_LINGER, &none, sizeof none) < 0 ||
         zmq_socket_monitor(router, endpoint, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED) < 0)
         return -errno;

@@ -27,6 +27,7 @@ enum {
     TAKEOVER_TRIES = 150, /* of TAKEOVER_PAUSE_NS: 3 s */
     TAKEOVER_PAUSE_NS = 20000000,
     PROBE_MS = 1000,
+    FILES_WANTED = 4096,
     PLACE_MAX = ENDPOINT_MAX + 8, /* a socket's path and what a lock's name adds to it */
 };
 
@@ -58,14 +59,21 @@ static int seed_rand(void)
     return 0;
 }
 
-static void raise_descriptor_limit(void)
+/* As many as may be. libzmq aborts when it cannot accept, and the monitor needs room to cut a flood of
+ * connections. */
+static void raise_descriptor_limit(bool private_pool)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-            log_warning("cannot raise the limit of open files: %s", strerror(errno));
-    }
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    rlim_t had = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        limit.rlim_cur = had;
+    if (!private_pool && limit.rlim_cur < FILES_WANTED)
+        log_warning(
+            "only %llu files may be open: a flood of connections could exhaust that; allow %d or more",
+            (unsigned long long)limit.rlim_cur, FILES_WANTED);
 }
 
 int start_process(bool private_pool, int *signal_fd)
@@ -75,7 +83,7 @@ int start_process(bool private_pool, int *signal_fd)
     if (rc < 0)
         return rc; /* there is nowhere to log it */
     umask(private_pool ? 077 : 022);
-    raise_descriptor_limit();
+    raise_descriptor_limit(private_pool);
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
