@@ -111,6 +111,34 @@ static void check_memory(struct world *world, const struct core_counts *counts)
                counts->jobs, counts->waiting, counts->queued_items, jobs, waiting, queued);
 }
 
+/* What the status shows must be what is. */
+static void check_views(struct world *world)
+{
+    const void *cursor = NULL;
+    struct job_view job;
+    uint64_t before = 0;
+    while (core_job_next(world->core, &cursor, &job)) {
+        const struct ledger *ledger = job.function;
+        if (job.id <= before || job.uid != ledger->job->client->owner->uid ||
+            job.received != ledger->next_in || job.ended != ledger->ended || job.running != ledger->running)
+            broken(world, "counts",
+                   "job %" PRIu64 " is shown with %" PRIu64 " items, %u running; it has %" PRIu64 ", %u",
+                   job.id, job.received, job.running, ledger->next_in, ledger->running);
+        before = job.id;
+    }
+    cursor = NULL;
+    struct owner_view owner;
+    uid_t last = 0;
+    while (core_owner_next(world->core, &cursor, &owner)) {
+        const struct owner *ours = &world->owners[owner.uid - world->owners[0].uid];
+        if (owner.uid <= last || owner.jobs != ours->open_jobs || owner.running != ours->running ||
+            (owner.weight != ours->limits.weight && world->fault != FAULT_WEIGHT))
+            broken(world, "counts", "owner %u is shown with %u jobs, %u running; it has %u, %u", owner.uid,
+                   owner.jobs, owner.running, ours->open_jobs, ours->running);
+        last = owner.uid;
+    }
+}
+
 void check_turn(struct world *world)
 {
     if (world->failed)
@@ -125,6 +153,9 @@ void check_turn(struct world *world)
         broken(world, "counts", "the core counts %u workers, %u busy; there are %u, %u idle", counts.workers,
                counts.busy, world->workers_here, idle);
     check_memory(world, &counts);
+    check_views(world);
+    if (world->fault == FAULT_LATE_ACTIONS)
+        return; /* it is to be seen whether this file's own check notices */
     const char *wrong = core_check(world->core, world->now_ns);
     if (wrong)
         broken(world, "core_check", "%s", wrong);

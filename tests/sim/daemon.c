@@ -265,7 +265,7 @@ static void act_on_worker(struct world *world, const struct action *action)
     if (action->type == ACTION_CHUNK) {
         ledger_chunk(world, worker, action);
         packet->first = action->work.first;
-        packet->function = (struct ledger *)(uintptr_t)action->work.function;
+        packet->function = (struct ledger *)action->work.function;
         packet->items = action->work.items;
         packet->batch = batch_ref(action->work.items.batch);
     }

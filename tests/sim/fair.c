@@ -14,7 +14,7 @@ static void draw_backlog(struct world *world, struct sim_job *job, int64_t base_
 {
     struct random *r = &world->random;
     job->work = (struct work){.seed = random_next(r),
-                              .items = 1000 * 1000,
+                              .items = 1000000,
                               .item_max = 16,
                               .result_max = 16,
                               .timing = random_chance(r, 50) ? TIMING_CONSTANT : TIMING_UNIFORM,
@@ -72,7 +72,7 @@ void fair_run(struct world *world)
     client_start(world, world->clients[world->owner_count - 1]);
     world_run(world, world->now_ns + NS_PER_S / 5);
 
-    int64_t busy[OWNERS_MAX], all = 0;
+    int64_t busy[OWNERS_MAX] = {0}, all = 0;
     uint64_t weights = 0;
     for (unsigned i = 0; i < world->owner_count; i++) {
         busy[i] = world->owners[i].busy_ns;

@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Chunks that may be given in vain. */
+enum { CHUNKS_SPARE = 2000 };
+
 static uint64_t cost_of(uint64_t size, uint64_t records)
 {
     return size + RECORD_COST * records;
@@ -129,10 +132,13 @@ void ledger_closed(struct world *world, struct ledger *ledger)
 
 void ledger_chunk(struct world *world, struct worker_model *worker, const struct action *action)
 {
-    struct ledger *ledger = (struct ledger *)(uintptr_t)action->work.function;
+    struct ledger *ledger = (struct ledger *)action->work.function;
     uint64_t first = action->work.first;
     uint32_t count = action->work.items.count;
-    world->chunks_given++;
+    /* What is recalled or yielded must come forward all the same. */
+    if (++world->chunks_given > CHUNKS_SPARE + 4 * world->items_finished)
+        broken(world, "progress", "%" PRIu64 " chunks were given for %" PRIu64 " finished items",
+               world->chunks_given, world->items_finished);
     if (action->chunk <= world->last_chunk)
         broken(world, "ids", "chunk %" PRIu64 " after %" PRIu64, action->chunk, world->last_chunk);
     world->last_chunk = action->chunk;
@@ -173,6 +179,7 @@ static void finish_items(struct world *world, struct given *given, uint32_t coun
             return;
         }
         ledger->items[index] = ITEM_FINISHED;
+        world->items_finished++;
         at_workers(ledger, index, false);
         ledger->finished_in += item_cost(ledger, index);
         ledger->finished_out += result_cost(ledger, index);

@@ -35,6 +35,8 @@ static void arrive(struct world *world, void *target, uint64_t argument)
 void link_send(struct world *world, struct link *link, struct packet *packet)
 {
     int64_t delay = link->base_ns + (int64_t)random_below(&world->random, (uint64_t)link->spread_ns + 1);
+    if (packet->batch)
+        delay += (int64_t)(packet->batch->size >> 10) * link->ns_per_kib;
     int64_t at = world->now_ns + delay;
     if (at < link->last_ns && !strikes(world, FAULT_REORDER, 2))
         at = link->last_ns;

@@ -10,6 +10,7 @@
 
 struct link {
     int64_t base_ns, spread_ns; /* each packet takes base + up to spread */
+    int64_t ns_per_kib;         /* and what its size adds to that */
     int64_t last_ns;            /* when the latest packet arrives: none overtakes it */
     bool cut;                   /* nothing arrives any more, save the news of that */
     /* Returns true when the receiver has taken the packet over. */

@@ -18,12 +18,10 @@ static int64_t draw_ns(struct world *world, int64_t low, int64_t high)
 
 /*** Workers ***/
 
+_Static_assert(WORKERS_MAX *(1 + DEATHS_MAX) <= WORKERS_EVER, "all workers have room");
+
 struct worker_model *worker_new(struct world *world)
 {
-    if (world->worker_count == world->worker_capacity) {
-        world->worker_capacity = world->worker_capacity ? 2 * world->worker_capacity : WORKERS_MAX;
-        world->workers = need_more(world->workers, world->worker_capacity * sizeof *world->workers);
-    }
     struct worker_model *worker = need_zeroed(1, sizeof *worker);
     worker->number = world->worker_count;
     worker->report_items = UINT32_MAX;
@@ -52,11 +50,13 @@ static void add_worker(struct world *world, void *target, uint64_t argument)
     worker->drop_ns = (int64_t)random_below(r, 2 * NS_PER_MS);
     worker->start_ns = random_chance(r, 30) ? (int64_t)random_below(r, 100000) : 0;
     int64_t delay = random_chance(r, 20) ? 0 : draw_ns(world, 500, 100000);
-    worker->up = worker->down =
-        (struct link){.base_ns = delay, .spread_ns = random_chance(r, 50) ? delay : 0};
+    worker->up = (struct link){.base_ns = delay, .spread_ns = random_chance(r, 50) ? delay : 0};
+    worker->up.ns_per_kib = random_chance(r, 50) ? (int64_t)random_below(r, 2000) : 0;
+    worker->down = worker->up;
     /* argument: how many of its successors may still die in turn */
     if (argument > 0) {
         worker->dies_ns = draw_ns(world, 1000, 200 * NS_PER_MS);
+        worker->fragile = random_chance(r, 50);
         after(world, worker->dies_ns + draw_ns(world, 1000, 50 * NS_PER_MS), add_worker, NULL, argument - 1);
     }
     worker_start(world, worker);
@@ -83,7 +83,7 @@ static void draw_work(struct world *world, struct work *work, uint64_t items_mos
         work->result_large = (uint32_t)random_scale(r, 1000, 40000);
         if (work->items > 100)
             work->large_every = 50;
-    } else if (random_chance(r, 1) && work->items <= 64) {
+    } else if (work->items <= 64 && random_chance(r, world->large ? 60 : 1)) {
         /* Beyond the largest message: these travel in pieces, which is slow to simulate. */
         work->large_every = 8;
         work->item_large = random_chance(r, 70) ? 3 << 20 : 0;
@@ -146,7 +146,6 @@ struct client *client_new(struct world *world, struct owner *owner, unsigned job
         client->jobs[i].client = client;
         client->jobs[i].ref = i;
     }
-    world->clients = need_more(world->clients, (world->client_count + 1) * sizeof(struct client *));
     world->clients[world->client_count++] = client;
     return client;
 }
@@ -177,7 +176,7 @@ static struct scale draw_scale(struct random *r)
         return (struct scale){2, 2, 40};
     if (kind < 97)
         return (struct scale){4, 3, 300};
-    return (struct scale){8, 4, 4000};
+    return (struct scale){CLIENTS_MAX, 4, 4000};
 }
 
 static void draw_owners(struct world *world, const struct scale *scale)
@@ -201,7 +200,9 @@ void plan_random(struct world *world)
     struct scale scale = draw_scale(r);
     world->config.chunk_target_ns =
         random_chance(r, 70) ? 10 * NS_PER_MS : draw_ns(world, 10000, 100 * NS_PER_MS);
-    world->config.queued_bytes = random_chance(r, 90) ? 1 << 30 : random_scale(r, 4096, 1 << 20);
+    world->large = random_chance(r, 1);
+    world->config.queued_bytes =
+        random_chance(r, world->large ? 30 : 90) ? 1 << 30 : random_scale(r, 4096, 1 << 20);
     world->config.job_window = random_chance(r, 40) ? 0 : random_scale(r, 1024, 256 << 10);
     world->config.queue_depth = random_chance(r, 60) ? 0 : (uint32_t)random_between(r, 1, 8);
     world->config.queue_ahead_ns = random_chance(r, 60) ? 0 : draw_ns(world, 1000, 10 * NS_PER_MS);
@@ -215,7 +216,7 @@ void plan_random(struct world *world)
     draw_owners(world, &scale);
     unsigned workers =
         (unsigned)(random_chance(r, 70) ? random_between(r, 1, 4) : random_between(r, 1, WORKERS_MAX));
-    unsigned deaths = random_chance(r, 20) ? 3 : 0;
+    unsigned deaths = random_chance(r, 20) ? DEATHS_MAX : 0;
     for (unsigned i = 0; i < workers; i++)
         add_worker(world, NULL, deaths > 0 && random_chance(r, 50) ? deaths : 0);
     unsigned clients = (unsigned)random_between(r, 1, scale.clients);

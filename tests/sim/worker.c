@@ -11,6 +11,7 @@
 #include <string.h>
 
 static void begin_part(struct world *world, struct worker_model *worker);
+static void die(struct world *world, void *target, uint64_t argument);
 static void obey(struct world *world, struct worker_model *worker, unsigned type, uint64_t chunk);
 
 static void send_worked(struct world *world, struct worker_model *worker, uint64_t chunk, struct batch *batch,
@@ -63,13 +64,17 @@ static void send_results(struct world *world, struct worker_model *worker, uint3
         bool all = to == end;
         uint32_t records = (uint32_t)(to - from);
         uint32_t length = records > 0 ? 0 : work_result_length(work, from);
+        /* Not in too many pieces: each costs a check of the whole state. */
+        uint32_t most = worker->piece_size > length / 20 ? worker->piece_size : length / 20;
         for (uint32_t offset = 0; offset < length;) {
-            uint32_t piece = length - offset < worker->piece_size ? length - offset : worker->piece_size;
+            uint32_t piece = length - offset < most ? length - offset : most;
             bool more = offset + piece < length;
             bool ends = !more && from + 1 == end;
             send_worked(world, worker, held->chunk, batch_of_piece(world, work, from, offset, piece, more),
                         ends && last, ends ? run_ns : 0);
             offset += piece;
+            if (more && worker->fragile && random_chance(&world->random, 30))
+                after(world, (int64_t)random_below(&world->random, 50000), die, worker, 0);
         }
         if (records > 0) {
             uint32_t told = records > 1 && strikes(world, FAULT_LOST_RESULT, 4) ? records - 1 : records;
@@ -260,7 +265,7 @@ static void die(struct world *world, void *target, uint64_t argument)
     trace(world, "dies", worker->number, worker->count, 0);
     world->deaths++;
     worker->alive = false;
-    worker->up.cut = random_chance(&world->random, 50); /* what it had sent may be lost with it */
+    worker->up.cut = random_chance(&world->random, 60); /* what it had sent may be lost with it */
     worker->down.cut = true;
     link_send(world, &worker->up, packet_new(world, PACKET_GONE));
 }

@@ -39,6 +39,7 @@ struct worker_model {
     int64_t drop_ns;       /* how long it takes to give an item up */
     int64_t start_ns;      /* what a chunk costs over its items */
     int64_t dies_ns;       /* when it dies; INT64_MAX: never */
+    bool fragile;          /* it may also die between the pieces of a result */
     /* What it holds. */
     struct held *queue;
     unsigned count, capacity;

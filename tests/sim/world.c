@@ -51,7 +51,7 @@ void world_init(struct world *world, uint64_t seed, enum fault fault)
                             .tick_ns = INT64_MAX,
                             .check_every = 1,
                             .fault = fault,
-                            .step_limit = 20 * 1000 * 1000};
+                            .step_limit = 20000000};
     LIST_INIT(&world->packets);
 }
 
@@ -98,8 +98,6 @@ void world_free(struct world *world)
     for (unsigned i = 0; i < world->client_count; i++)
         client_free(world->clients[i]);
     ledger_free_all(world);
-    free(world->workers);
-    free(world->clients);
     events_free(&world->events);
     if (world->batches > 0)
         broken(world, "batches", "%" PRIu64 " references were never dropped", world->batches);

@@ -16,7 +16,13 @@
 #define NS_PER_MS INT64_C(1000000)
 #define NS_PER_S  INT64_C(1000000000)
 
-enum { WORKERS_MAX = 16, OWNERS_MAX = 5 };
+enum {
+    WORKERS_MAX = 16,  /* at once */
+    WORKERS_EVER = 64, /* with those that come after one that died */
+    DEATHS_MAX = 3,    /* of a worker and its successors */
+    OWNERS_MAX = 5,
+    CLIENTS_MAX = 8,
+};
 
 /* Faults that can be put into the models, each with the promise whose check must notice it. */
 #define FAULTS(X)                                                                                            \
@@ -34,7 +40,6 @@ enum { WORKERS_MAX = 16, OWNERS_MAX = 5 };
     X(OWNER_CAP, "owner-cap", "owner's slots")                                                               \
     X(UNORDERED, "unordered", "order")                                                                       \
     X(LATE_ACTIONS, "late-actions", "work conservation")                                                     \
-    X(EARLY_CREDIT, "early-credit", "window")                                                                \
     X(WEIGHT, "weight", "fair share")
 
 enum fault {
@@ -67,6 +72,7 @@ struct world {
     struct core *core;
     struct core_config config;
     int64_t tick_ns;               /* when the next EV for core_tick is scheduled; INT64_MAX: none */
+    bool large;                    /* several jobs have items beyond the largest message */
     unsigned lazy;                 /* per cent of the events after which the actions are left for later */
     bool late;                     /* an event is under way that lets the actions out */
     unsigned check_every;          /* core_check at every so many-th event */
@@ -74,10 +80,10 @@ struct world {
 
     struct owner owners[OWNERS_MAX];
     unsigned owner_count;
-    struct client **clients;
+    struct client *clients[CLIENTS_MAX];
     unsigned client_count;
-    struct worker_model **workers; /* all that ever were */
-    unsigned worker_count, worker_capacity;
+    struct worker_model *workers[WORKERS_EVER]; /* all that ever were */
+    unsigned worker_count;
     unsigned workers_here;      /* that the core knows of */
     struct ledger *ledgers;     /* of all opened jobs, the latest first */
     struct packet_list packets; /* that are on their way */
@@ -92,6 +98,7 @@ struct world {
     uint64_t steps, step_limit;
     uint64_t items_done, jobs_done, bytes_done; /* of finished jobs, as their clients saw it */
     uint64_t chunks_given, deaths, resumes;
+    uint64_t items_finished; /* results that workers sent */
 };
 
 /* The first broken promise of a history is kept; the history ends with it. */
