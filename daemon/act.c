@@ -11,6 +11,7 @@ static bool send_client(struct broker *broker, const struct client *client, cons
                         bool more)
 {
     int rc = message_encode(m, &broker->header);
+    broker->look_clients = true;
     if (rc == 0)
         rc = frames_send_header(broker->clients_socket, client->id, client->id_size, &broker->header, more);
     /* EHOSTUNREACH: it has gone, and the monitor will say so. Nothing else is expected: queues are bounded by
@@ -139,6 +140,7 @@ static void send_worker(struct broker *broker, const struct action *action, cons
 {
     const struct pool_worker *to = worker_cookie(action->worker);
     int rc = message_encode(m, &broker->header);
+    broker->look_pool = true;
     if (rc == 0)
         rc = frames_send_header(broker->pool_socket, to->id, to->id_size, &broker->header, more);
     if (rc < 0) {

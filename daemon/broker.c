@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 enum {
     CLIENT_TURN = 64, /* messages of clients, and of pool threads, that are taken before anything goes out */
     WORKER_TURN = 256,
+    BUSY_TURNS = 64, /* turns without a look at signals and connections, while messages keep coming */
     LEAVE_MS = 100, /* between hiding the sockets and leaving: whoever was just connecting shows up by then */
     LINGER_MS = 1000,
 };
@@ -296,23 +298,68 @@ static int64_t earlier(int64_t a, int64_t b)
 }
 
 /* How long to sleep, in ms, rounded up; -1: until something happens. */
-static long sleep_ms(int64_t until_ns, int64_t now_ns)
+static int sleep_ms(int64_t until_ns, int64_t now_ns)
 {
     if (until_ns == INT64_MAX)
         return -1;
-    return until_ns <= now_ns ? 0 : (long)((until_ns - now_ns + 999999) / 1000000);
+    int64_t ms = until_ns <= now_ns ? 0 : (until_ns - now_ns + 999999) / 1000000;
+    return ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+static int socket_fd(void *socket)
+{
+    int fd = -1;
+    size_t size = sizeof fd;
+    zmq_getsockopt(socket, ZMQ_FD, &fd, &size);
+    return fd;
+}
+
+/* Waits, unless there is something to be looked at, and takes what is beside the messages. */
+static void wake(struct broker *broker, int64_t due_ns, int64_t now_ns)
+{
+    enum { POOL, CLIENTS, MONITOR, SIGNALS, ITEMS };
+    struct pollfd items[ITEMS] = {
+        [POOL] = {.fd = broker->pool_fd, .events = POLLIN},
+        [CLIENTS] = {.fd = broker->clients_fd, .events = POLLIN},
+        [MONITOR] = {.fd = monitor_fd(broker->monitor), .events = POLLIN},
+        [SIGNALS] = {.fd = broker->options.signal_fd, .events = POLLIN},
+    };
+    bool busy = broker->look_pool || broker->look_clients;
+    if (busy && broker->turns_busy++ < BUSY_TURNS)
+        return;
+    broker->turns_busy = 0;
+    if (poll(items, ITEMS, busy ? 0 : sleep_ms(due_ns, now_ns)) < 0) {
+        if (errno != EINTR) {
+            log_error("waiting failed: %s", strerror(errno));
+            broker->failed = true;
+        }
+        return;
+    }
+    broker->look_pool |= items[POOL].revents != 0;
+    broker->look_clients |= items[CLIENTS].revents != 0;
+    if (items[SIGNALS].revents != 0)
+        read_signals(broker, broker_now());
+    if (items[MONITOR].revents != 0)
+        clients_watch(&broker->clients, serve_gone, broker);
+}
+
+/* Receives what has come and does what that makes due. */
+static void turn(struct broker *broker)
+{
+    if (broker->look_pool)
+        broker->look_pool = take(broker, broker->pool_socket, WORKER_TURN, serve_worker);
+    if (broker->look_clients)
+        broker->look_clients = take(broker, broker->clients_socket, CLIENT_TURN, serve_client);
+    int64_t now_ns = broker_now();
+    core_tick(broker->core, now_ns);
+    act(broker, now_ns); /* what it sends has its socket looked at anew */
 }
 
 int broker_run(struct broker *broker)
 {
-    enum { POOL, CLIENTS, MONITOR, SIGNALS, ITEMS };
-    zmq_pollitem_t items[ITEMS] = {
-        [POOL] = {.socket = broker->pool_socket, .events = ZMQ_POLLIN},
-        [CLIENTS] = {.socket = broker->clients_socket, .events = ZMQ_POLLIN},
-        [MONITOR] = {.fd = monitor_fd(broker->monitor), .events = ZMQ_POLLIN},
-        [SIGNALS] = {.fd = broker->options.signal_fd, .events = ZMQ_POLLIN},
-    };
-    bool more = false;
+    broker->pool_fd = socket_fd(broker->pool_socket);
+    broker->clients_fd = socket_fd(broker->clients_socket);
+    broker->look_pool = broker->look_clients = true;
     while (!broker->failed) {
         int64_t now_ns = broker_now();
         int64_t due_ns = earlier(core_deadline(broker->core), clients_cut(&broker->clients, now_ns));
@@ -327,22 +374,8 @@ int broker_run(struct broker *broker)
                 break;
             due_ns = earlier(due_ns, broker->stop_by_ns);
         }
-        due_ns = earlier(due_ns, idle_ns);
-        if (zmq_poll(items, ITEMS, more ? 0 : sleep_ms(due_ns, now_ns)) < 0 && errno != EINTR) {
-            log_error("waiting failed: %s", zmq_strerror(errno));
-            broker->failed = true;
-            break;
-        }
-        now_ns = broker_now();
-        if (items[SIGNALS].revents != 0)
-            read_signals(broker, now_ns);
-        if (items[MONITOR].revents != 0)
-            clients_watch(&broker->clients, serve_gone, broker);
-        more = take(broker, broker->pool_socket, WORKER_TURN, serve_worker);
-        more |= take(broker, broker->clients_socket, CLIENT_TURN, serve_client);
-        now_ns = broker_now();
-        core_tick(broker->core, now_ns);
-        act(broker, now_ns);
+        wake(broker, earlier(due_ns, idle_ns), now_ns);
+        turn(broker);
     }
     stop_pool(broker);
     remove_sockets(broker, false);

@@ -29,6 +29,13 @@ struct broker {
     struct decoder *decoder;
     struct frames in;
     struct wire header;
+    /*
+     * The sockets' descriptors are edge-triggered, and sending may use up an edge too: a socket has to be read until it
+     * has nothing after its descriptor was readable and after each send, before the broker may sleep.
+     */
+    bool look_clients, look_pool;
+    int clients_fd, pool_fd;
+    int turns_busy; /* since signals and connections were last looked at */
     uint8_t *merge; /* where the results of several chunks are put together */
     size_t merge_capacity;
     uint64_t instance;

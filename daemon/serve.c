@@ -257,6 +257,7 @@ static void serve_query(struct broker *broker, struct client *client, const stru
     }
     struct message answer = {.type = MSG_ANSWER};
     answer.answer.ref = ref;
+    broker->look_clients = true;
     if (message_encode(&answer, &broker->header) == 0 &&
         frames_send_header(broker->clients_socket, client->id, client->id_size, &broker->header, true) == 0)
         (void)frames_send_part(broker->clients_socket, data, size, NULL, false);
