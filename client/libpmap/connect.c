@@ -277,7 +277,7 @@ int pmap_connect(const char *endpoint, const struct pmap_options *options, pmap 
     p->spare = received_new();
     if (!p->decoder || !p->spare)
         return pool_fail(p, -ENOMEM, "%s", strerror(ENOMEM));
-    uid_t folder_uid;
+    uid_t folder_uid = (uid_t)-1;
     int rc = choose(p, endpoint, timeout_ms, &folder_uid);
     if (rc == 0)
         rc = make_socket(p);

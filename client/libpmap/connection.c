@@ -34,10 +34,10 @@ int64_t deadline_after(int timeout_ms)
     return timeout_ms < 0 ? INT64_MAX : clock_ns() + (int64_t)timeout_ms * NS_PER_MS;
 }
 
-static void say(pmap *pool, const char *format, va_list args)
+/* What a daemon said may be shown on a terminal. */
+static void mask_controls(char *text)
 {
-    vsnprintf(pool->text, sizeof pool->text, format, args);
-    for (char *c = pool->text; *c; c++)
+    for (char *c = text; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 127)
             *c = '?';
 }
@@ -46,8 +46,9 @@ int pool_say(pmap *pool, int error, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    say(pool, format, args);
+    vsnprintf(pool->text, sizeof pool->text, format, args);
     va_end(args);
+    mask_controls(pool->text);
     return error;
 }
 
@@ -55,8 +56,9 @@ int pool_fail(pmap *pool, int error, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    say(pool, format, args);
+    vsnprintf(pool->text, sizeof pool->text, format, args);
     va_end(args);
+    mask_controls(pool->text);
     pool->error = error;
     return error;
 }

@@ -18,26 +18,27 @@ struct pmap_job {
     char *function;
     struct job_options options;
     struct flow *flow;
-    enum job_end end; /* as the daemon said, or pmap_cancel; results may still have to be taken */
-    bool cancelled;   /* by pmap_cancel */
+    uint64_t gathered; /* about what was put since the flow was last asked for messages */
+
+    enum job_end end;  /* as the daemon said, or pmap_cancel; results may still have to be taken */
+    bool cancelled;    /* by pmap_cancel */
+    bool reported;     /* the daemon has told its report */
+    bool piece_failed; /* a piece of the large result that is being taken had a note that says so */
 
     struct received_list results; /* that came and were not taken wholly */
     uint32_t record;              /* the next one to take, in the first of them */
-    size_t offset;                /* of its bytes */
     uint32_t note;                /* the next note of that message */
+    size_t offset;                /* of the record's bytes */
     size_t note_text;             /* of that note's text */
     uint32_t noted;               /* the record that it is about; UINT32_MAX: no more notes */
-    int64_t piece_ns;             /* time of the pieces of a large result so far */
-    bool piece_failed;            /* one of them had a note that says so */
-    char *error;                  /* why the result that was taken last failed */
-    size_t error_size;            /* of its memory */
+    unsigned error_code;          /* why the job failed */
+    char *error_text;
+    char *error;       /* why the result that was taken last failed */
+    size_t error_size; /* of its memory */
 
-    uint64_t gathered; /* about what was put since the flow was last asked for messages */
-    unsigned error_code;
-    char *error_text; /* pmap_job_error */
-    uint64_t id;      /* the daemon's number */
-    bool reported;    /* the daemon has told its report */
+    uint64_t id; /* the daemon's number */
     struct job_report report;
+    int64_t piece_ns;   /* time of the pieces of a large result so far */
     struct stats times; /* of the items */
     uint64_t taken, failed;
     int64_t open_ns, first_ns, last_ns; /* OPEN sent, first result taken, last one dealt with; 0: not yet */

@@ -109,10 +109,12 @@ static void settle(struct replay *r, struct block *b)
     if (!is_finished(r, b))
         return;
     if (b == TAILQ_FIRST(&r->blocks)) {
-        while (b && is_finished(r, b)) {
+        struct block *after;
+        do {
+            after = TAILQ_NEXT(b, link);
             remove_block(r, b);
-            b = TAILQ_FIRST(&r->blocks);
-        }
+            b = after;
+        } while (b && is_finished(r, b));
         return;
     }
     struct block *before = TAILQ_PREV(b, block_list, link), *after = TAILQ_NEXT(b, link);
@@ -532,9 +534,6 @@ int replay_rewind(struct replay *r)
             if (b->end > wanted)
                 list_range(r->ranges, &r->range_count, r->ranges_max, b->first, b->end);
         }
-        /* What was got late only because it was not listed the last time may be finished now. */
-        for (b = TAILQ_FIRST(&r->blocks); b && is_finished(r, b); b = TAILQ_FIRST(&r->blocks))
-            remove_block(r, b);
     }
     b = TAILQ_FIRST(&r->blocks);
     cursor_to(r, b);
@@ -544,5 +543,8 @@ int replay_rewind(struct replay *r)
             r->cursor.offset += batch_length(b->batch, i);
         r->cursor.record = skip;
     }
+    /* What was got late only because it was not listed the last time may be finished now. */
+    if (b && r->unordered)
+        settle(r, b);
     return 0;
 }

@@ -46,7 +46,7 @@ struct fake *fake_start(fake_script *script)
 {
     struct fake *fake = calloc(1, sizeof *fake);
     must(fake != NULL, "memory");
-    strcpy(fake->folder, "/tmp/pmap-fake-XXXXXX");
+    snprintf(fake->folder, sizeof fake->folder, "/tmp/pmap-fake-XXXXXX");
     must(mkdtemp(fake->folder) != NULL, "folder");
     snprintf(fake->endpoint, sizeof fake->endpoint, "ipc://%s/sock", fake->folder);
     fake->context = zmq_ctx_new();

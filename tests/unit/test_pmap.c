@@ -76,7 +76,7 @@ static struct sockaddr_un address_of(const struct listener *l)
 
 static void listener_open(struct listener *l)
 {
-    strcpy(l->folder, "/tmp/pmap-test-XXXXXX");
+    snprintf(l->folder, sizeof l->folder, "/tmp/pmap-test-XXXXXX");
     assert_non_null(mkdtemp(l->folder));
     snprintf(l->endpoint, sizeof l->endpoint, "ipc://%s/sock", l->folder);
     l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -172,7 +172,7 @@ static void foreign_folder(void **state)
     assert_int_equal(chown(folder, 65534, 65534), 0);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    strcpy(address.sun_path, path);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(listen(fd, 10), 0);
     setenv("XDG_RUNTIME_DIR", runtime, 1);
