@@ -3,6 +3,8 @@
  */
 #include "tests/unit/fake.h"
 
+#include "common/batch.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -186,4 +188,31 @@ bool fake_welcome(struct fake *fake, uint32_t min, uint32_t max)
                                      .max_item = PROTOCOL_ITEM_MAX}};
     fake_send(fake, &m, NULL, 0);
     return true;
+}
+
+void fake_opened(struct fake *fake, uint64_t ref, uint64_t credit)
+{
+    fake_send(fake,
+              &(struct message){.type = MSG_OPENED, .opened = {.ref = ref, .job = 42, .credit = credit}},
+              NULL, 0);
+}
+
+void fake_result(struct fake *fake, struct message *m, const char *text, const char *error)
+{
+    uint8_t length[4], time[8], note[NOTE_SIZE];
+    store_u32(length, (uint32_t)strlen(text));
+    store_u64(time, 5);
+    struct note n = {.kind = NOTE_ERROR, .text_len = error ? (uint32_t)strlen(error) : 0};
+    note_store(note, &n);
+    m->type = MSG_RESULTS;
+    const struct bytes frames[] = {
+        {length, 4}, {text, strlen(text)}, {time, 8}, {note, NOTE_SIZE}, {error, n.text_len}};
+    fake_send(fake, m, frames, error ? 5 : 3);
+}
+
+void fake_silent(struct fake *fake)
+{
+    struct message m;
+    while (fake_receive(fake, &m))
+        ;
 }

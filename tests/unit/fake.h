@@ -41,6 +41,13 @@ void fake_send(struct fake *fake, const struct message *m, const struct bytes *f
 void fake_send_raw(struct fake *fake, struct bytes header, const struct bytes *frames, unsigned count);
 /* Receives HELLO, answers with WELCOME of these versions. */
 bool fake_welcome(struct fake *fake, uint32_t min, uint32_t max);
+/* Receives, and says nothing, until the test is over. */
+void fake_silent(struct fake *fake);
+/* OPENED, as job 42. */
+void fake_opened(struct fake *fake, uint64_t ref, uint64_t credit);
+/* RESULTS with the fields of *m and one result `text` that took 5 ns; with an error where `error` is not
+ * NULL. */
+void fake_result(struct fake *fake, struct message *m, const char *text, const char *error);
 /* Ends the daemon now, within its script, which must then return. */
 void fake_die(struct fake *fake);
 /* Waits until the test calls fake_go (or has ended: false). */
