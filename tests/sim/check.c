@@ -39,7 +39,12 @@ static unsigned check_slots(struct world *world)
         if (!worker->handle || worker->given_count == 0)
             continue;
         busy++;
-        struct ledger *ledger = worker->given[0].ledger;
+        struct given *first = &world->workers[i]->given[0];
+        if (!first->begun) {
+            first->begun = true;
+            first->begun_ns = world->now_ns;
+        }
+        struct ledger *ledger = first->ledger;
         struct owner *owner = ledger->job->client->owner;
         if (++ledger->running > ledger->job->options.slots && ledger->job->options.slots > 0)
             broken(world, "slots", "job %" PRIu64 " runs on %u workers of at most %u", ledger->id,
@@ -80,6 +85,70 @@ static void check_conservation(struct world *world, unsigned idle)
                " bytes of results held in a window of %" PRIu64,
                idle, ledger->id, ledger->queued, ledger->held, ledger->in_window);
         return;
+    }
+}
+
+/* The later of two times; INT64_MAX is "not at all". */
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Has the job, or its owner, as many slots as it may have? */
+static bool at_cap(const struct ledger *ledger)
+{
+    const struct owner *owner = ledger->job->client->owner;
+    uint32_t slots = ledger->job->options.slots;
+    return (slots > 0 && ledger->running >= slots) ||
+           (owner->limits.slots > 0 && owner->running >= owner->limits.slots);
+}
+
+/* Since when has another job waited for a worker? */
+static int64_t others_wait_ns(const struct world *world, const struct ledger *ledger)
+{
+    int64_t since = INT64_MAX;
+    for (const struct ledger *other = world->ledgers; other; other = other->next) {
+        if (other != ledger && other->waiting_ns < since)
+            since = other->waiting_ns;
+    }
+    return since;
+}
+
+/*
+ * What a worker holds is asked back when it is in somebody's way for long: a queued chunk while another
+ * worker is idle, and a long chunk while another job has to wait.
+ */
+static void check_patience(struct world *world, unsigned idle)
+{
+    int64_t patience_ns = 4 * world->config.chunk_target_ns + 20 * NS_PER_MS;
+    if (idle == 0)
+        world->idle_ns = INT64_MAX;
+    else if (world->idle_ns == INT64_MAX)
+        world->idle_ns = world->now_ns;
+    for (struct ledger *ledger = world->ledgers; ledger; ledger = ledger->next) {
+        if (!ledger->open || ledger->cancelled || ledger->queued == 0 || may_wait(world, ledger))
+            ledger->waiting_ns = INT64_MAX;
+        else if (ledger->waiting_ns == INT64_MAX)
+            ledger->waiting_ns = world->now_ns;
+    }
+    int64_t long_ago = world->now_ns - patience_ns;
+    for (unsigned i = 0; i < world->worker_count; i++) {
+        const struct worker_model *worker = world->workers[i];
+        const struct given *first = worker->given;
+        if (!worker->handle || worker->given_count == 0)
+            continue;
+        if (!first->asked && first->count - first->done > 1 &&
+            later(first->begun_ns, others_wait_ns(world, first->ledger)) < long_ago)
+            broken(world, "yield", "chunk %" PRIu64 " has run for %.3f ms on worker %u, and others wait",
+                   first->chunk, (double)(world->now_ns - first->begun_ns) / 1e6, i);
+        for (const struct given *given = first + 1; given < first + worker->given_count; given++) {
+            if (!given->asked && later(later(given->given_ns, first->begun_ns), world->idle_ns) < long_ago &&
+                !at_cap(given->ledger))
+                broken(world, "recall",
+                       "chunk %" PRIu64 " waits behind chunk %" PRIu64
+                       " on worker %u, which has run for %.3f ms",
+                       given->chunk, first->chunk, i, (double)(world->now_ns - first->begun_ns) / 1e6);
+        }
     }
 }
 
@@ -145,6 +214,7 @@ void check_turn(struct world *world)
         return;
     unsigned idle = check_slots(world);
     check_conservation(world, idle);
+    check_patience(world, idle);
     if (world->steps % world->check_every != 0)
         return;
     struct core_counts counts;

@@ -29,9 +29,9 @@ struct sim_job {
     int64_t expected_ns;
     uint64_t result_window;
     size_t batch_size;
-    uint32_t ranges_max;
     /* How its client behaves. */
     int64_t start_ns;
+    uint32_t ranges_max;
     uint32_t put_burst;    /* items at a time */
     int64_t put_pause_ns;  /* between bursts */
     uint32_t take_most;    /* results at a time */
@@ -43,8 +43,7 @@ struct sim_job {
     enum job_state state;
     struct flow *flow;
     uint64_t put, taken;
-    bool end_said, cancelled, putting, taking;  /* the last two: an event for it is under way */
-    bool full;                                  /* the last put said -EAGAIN */
+    int64_t busy_ns;                            /* slot time, as the workers spent it */
     STAILQ_HEAD(packet_queue, packet) received; /* results and DONE that are not dealt with */
     uint32_t head_taken;                        /* records of the first of them */
     size_t head_offset;                         /* their bytes */
@@ -52,9 +51,12 @@ struct sim_job {
     uint8_t *seen;                              /* a byte an item: its result was taken */
     uint8_t *excused;                           /* likewise: its worker died in the middle of its result */
     uint32_t *part;                             /* bytes of each item's result that were taken */
-    bool in_piece;                              /* the next piece of piece_index's result comes next */
     uint64_t piece_index;
     uint64_t got, got_failed, got_bytes; /* since OPEN, as they came */
+    bool end_said, cancelled;
+    bool putting, taking; /* an event for it is under way */
+    bool full;            /* the last put said -EAGAIN */
+    bool in_piece;        /* the next piece of piece_index's result comes next */
 };
 
 struct client {

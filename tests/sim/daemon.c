@@ -262,7 +262,9 @@ static void act_on_worker(struct world *world, const struct action *action)
     struct packet *packet = packet_new(world, types[action->type]);
     packet->chunk = action->chunk;
     trace(world, message_name(packet->type), worker->number, action->chunk, 0);
-    if (action->type == ACTION_CHUNK) {
+    if (action->type != ACTION_CHUNK) {
+        ledger_asked(world, worker, action);
+    } else {
         ledger_chunk(world, worker, action);
         packet->first = action->work.first;
         packet->function = (struct ledger *)action->work.function;

@@ -24,10 +24,11 @@ struct ledger {
     uint64_t first, next_in, next_out;
     struct range *done;
     uint32_t done_count;
-    uint8_t *items;    /* an enum item_state each */
-    uint64_t unwanted; /* items in done, or before first */
-    uint32_t running;  /* workers whose first chunk is one of it: counted anew at each check */
-    uint64_t queued;   /* items that no worker has */
+    uint8_t *items;     /* an enum item_state each */
+    uint64_t unwanted;  /* items in done, or before first */
+    uint32_t running;   /* workers whose first chunk is one of it: counted anew at each check */
+    int64_t waiting_ns; /* since when it could use a worker that is not there; INT64_MAX: it could not */
+    uint64_t queued;    /* items that no worker has */
     uint64_t sent, failed, bytes_in, bytes_out;
     int64_t run_ns; /* of WORKED; exact while no worker has died */
     bool worker_died;
@@ -65,6 +66,7 @@ void ledger_closed(struct world *world, struct ledger *ledger);
 /* The open one of this session and number; NULL when there is none. */
 struct ledger *ledger_find(struct world *world, const struct connection *connection, uint64_t ref);
 void ledger_chunk(struct world *world, struct worker_model *worker, const struct action *action);
+void ledger_asked(struct world *world, struct worker_model *worker, const struct action *action);
 void ledger_worked(struct world *world, struct worker_model *worker, const struct packet *packet);
 void ledger_worker_gone(struct world *world, struct worker_model *worker);
 void ledger_results(struct world *world, struct ledger *ledger, const struct action *action);

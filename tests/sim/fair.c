@@ -14,7 +14,7 @@ static void draw_backlog(struct world *world, struct sim_job *job, int64_t base_
 {
     struct random *r = &world->random;
     job->work = (struct work){.seed = random_next(r),
-                              .items = 1000000,
+                              .items = 3000000,
                               .item_max = 16,
                               .result_max = 16,
                               .timing = random_chance(r, 50) ? TIMING_CONSTANT : TIMING_UNIFORM,
@@ -51,6 +51,16 @@ static void draw_pool(struct world *world)
     }
 }
 
+/* When the latecomers come. */
+#define LATER_NS (3 * NS_PER_S)
+
+static void start_measuring(struct client *client)
+{
+    client->owner->busy_ns = 0;
+    for (unsigned i = 0; i < client->job_count; i++)
+        client->jobs[i].busy_ns = 0;
+}
+
 void fair_run(struct world *world)
 {
     struct random *r = &world->random;
@@ -60,41 +70,52 @@ void fair_run(struct world *world)
     for (unsigned i = 0; i < world->owner_count; i++) {
         struct client *client = client_new(world, &world->owners[i], (unsigned)random_between(r, 1, 3));
         /* Items as long as a chunk at most, and long enough that a run of them is not slow to simulate. */
-        int64_t base_ns = (int64_t)random_scale(r, 100000, 5 * NS_PER_MS);
+        int64_t base_ns = (int64_t)random_scale(r, 200000, 5 * NS_PER_MS);
         for (unsigned k = 0; k < client->job_count; k++)
             draw_backlog(world, &client->jobs[k], base_ns);
+        /* One job of an owner comes later than its others: nothing is owed for that, either way. */
+        if (i + 1 < world->owner_count)
+            client->jobs[client->job_count - 1].start_ns = LATER_NS;
     }
-    /* The last owner comes later than the others, and owes and is owed nothing for that. */
+    /* The same holds for the last owner. */
     for (unsigned i = 0; i + 1 < world->owner_count; i++)
         client_start(world, world->clients[i]);
-    if (world->owner_count > 2)
-        world_run(world, world->now_ns + NS_PER_S);
+    world_run(world, world->now_ns + LATER_NS);
     client_start(world, world->clients[world->owner_count - 1]);
     world_run(world, world->now_ns + NS_PER_S / 5);
 
-    int64_t busy[OWNERS_MAX] = {0}, all = 0;
+    for (unsigned i = 0; i < world->owner_count; i++)
+        start_measuring(world->clients[i]);
+    /* Long enough that a chunk more or less for each worker is far below what is allowed. */
+    int64_t length = 20 * NS_PER_S;
+    for (int64_t start = world->now_ns, at = 0; at < length && !world->failed; at += NS_PER_S) {
+        world_run(world, start + at + NS_PER_S);
+        for (unsigned i = 0; i < world->owner_count; i++)
+            trace(world, "busy", i, (uint64_t)at / NS_PER_MS, (uint64_t)world->owners[i].busy_ns / NS_PER_MS);
+    }
+    int64_t all = 0;
     uint64_t weights = 0;
     for (unsigned i = 0; i < world->owner_count; i++) {
-        busy[i] = world->owners[i].busy_ns;
+        all += world->owners[i].busy_ns;
         weights += world->owners[i].limits.weight;
-    }
-    /* Long enough that a chunk more or less for each worker is far below what is allowed. */
-    int64_t length = 20 * NS_PER_S, start = world->now_ns;
-    world_run(world, start + length);
-    for (unsigned i = 0; i < world->owner_count; i++) {
-        busy[i] = world->owners[i].busy_ns - busy[i];
-        all += busy[i];
     }
     double capacity = (double)length * world->worker_count;
     if ((double)all < 0.9 * capacity)
         broken(world, "work conservation", "%.1f %% of the slot time was used", 100 * (double)all / capacity);
     for (unsigned i = 0; i < world->owner_count; i++) {
-        double share = (double)busy[i] / (double)all;
-        double due = (double)world->owners[i].limits.weight / (double)weights;
+        const struct client *client = world->clients[i];
+        double share = (double)client->owner->busy_ns / (double)all;
+        double due = (double)client->owner->limits.weight / (double)weights;
         trace(world, "share", i, (uint64_t)(share * 1e6), (uint64_t)(due * 1e6));
         if (share < 0.98 * due || share > 1.02 * due)
             broken(world, "fair share",
                    "owner %u of %u, weight %u, got %.4f of the slot time instead of %.4f", i,
-                   world->owner_count, world->owners[i].limits.weight, share, due);
+                   world->owner_count, client->owner->limits.weight, share, due);
+        for (unsigned k = 0; k < client->job_count; k++) {
+            double part =
+                (double)client->jobs[k].busy_ns * client->job_count / (double)client->owner->busy_ns;
+            if (part < 0.97 || part > 1.03)
+                broken(world, "fair share", "job %u of owner %u got %.4f of its part", k, i, part);
+        }
     }
 }

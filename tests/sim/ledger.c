@@ -69,6 +69,7 @@ struct ledger *ledger_open(struct world *world, struct connection *connection, c
     }
     ledger->next_in = ledger->next_out = wanted_from(ledger, packet->first);
     ledger->out_window = packet->bytes;
+    ledger->waiting_ns = INT64_MAX;
     ledger->next = world->ledgers;
     world->ledgers = ledger;
     return ledger;
@@ -164,8 +165,20 @@ void ledger_chunk(struct world *world, struct worker_model *worker, const struct
         worker->given_capacity = worker->given_capacity ? 2 * worker->given_capacity : 4;
         worker->given = need_more(worker->given, worker->given_capacity * sizeof *worker->given);
     }
-    worker->given[worker->given_count++] =
-        (struct given){.chunk = action->chunk, .first = first, .ledger = ledger, .count = count};
+    worker->given[worker->given_count++] = (struct given){
+        .chunk = action->chunk, .first = first, .ledger = ledger, .count = count, .given_ns = world->now_ns};
+}
+
+void ledger_asked(struct world *world, struct worker_model *worker, const struct action *action)
+{
+    for (unsigned i = 0; i < worker->given_count; i++) {
+        if (worker->given[i].chunk != action->chunk)
+            continue;
+        worker->given[i].asked = true;
+        return;
+    }
+    broken(world, "chunks", "action %d for chunk %" PRIu64 ", which worker %u has not", action->type,
+           action->chunk, worker->number);
 }
 
 static void finish_items(struct world *world, struct given *given, uint32_t count)

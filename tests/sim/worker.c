@@ -73,8 +73,10 @@ static void send_results(struct world *world, struct worker_model *worker, uint3
             send_worked(world, worker, held->chunk, batch_of_piece(world, work, from, offset, piece, more),
                         ends && last, ends ? run_ns : 0);
             offset += piece;
-            if (more && worker->fragile && random_chance(&world->random, 30))
-                after(world, (int64_t)random_below(&world->random, 50000), die, worker, 0);
+            if (more && worker->fragile && random_chance(&world->random, 10)) {
+                die(world, worker, 0);
+                return;
+            }
         }
         if (records > 0) {
             uint32_t told = records > 1 && strikes(world, FAULT_LOST_RESULT, 4) ? records - 1 : records;
@@ -92,10 +94,13 @@ static void finish_part(struct world *world, struct worker_model *worker)
     int64_t run_ns = world->now_ns - worker->told_ns;
     worker->told_ns = world->now_ns;
     held->function->job->client->owner->busy_ns += run_ns;
+    held->function->job->busy_ns += run_ns;
     worker->running = false;
     if (last && strikes(world, FAULT_SILENT_WORKER, 4))
         last = false;
     send_results(world, worker, worker->part_count, last, run_ns);
+    if (!worker->alive)
+        return;
     if (last) {
         remove_held(worker, 0);
         worker->stopping = false;

@@ -22,8 +22,9 @@ struct given {
     struct ledger *ledger;
     uint32_t count, done;
     bool in_piece;
-    bool begun;             /* it has been seen as the first one: it holds a slot */
-    enum action_type asked; /* ACTION_CHUNK: nothing yet */
+    bool begun; /* it has been seen as the first one: it holds a slot since begun_ns */
+    bool asked; /* to yield, to hand back or to drop it */
+    int64_t given_ns, begun_ns;
 };
 
 struct worker_model {

@@ -49,6 +49,7 @@ void world_init(struct world *world, uint64_t seed, enum fault fault)
                             .random = {mix(seed)},
                             .now_ns = NS_PER_S,
                             .tick_ns = INT64_MAX,
+                            .idle_ns = INT64_MAX,
                             .check_every = 1,
                             .fault = fault,
                             .step_limit = 20000000};

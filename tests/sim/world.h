@@ -84,6 +84,7 @@ struct world {
     unsigned client_count;
     struct worker_model *workers[WORKERS_EVER]; /* all that ever were */
     unsigned worker_count;
+    int64_t idle_ns;            /* since when a worker has been idle; INT64_MAX: none is */
     unsigned workers_here;      /* that the core knows of */
     struct ledger *ledgers;     /* of all opened jobs, the latest first */
     struct packet_list packets; /* that are on their way */
