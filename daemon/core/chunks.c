@@ -74,6 +74,12 @@ static int64_t late_ns(const struct chunk *chunk)
     return chunk->started_ns + chunk->expected_ns + OVERRUN_NS;
 }
 
+static void look_when_late(struct core *core, const struct chunk *chunk)
+{
+    if (late_ns(chunk) < core->next_check_ns)
+        core->next_check_ns = late_ns(chunk);
+}
+
 /* The chunk takes its slot: it is the first of its worker now. */
 static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
 {
@@ -86,8 +92,7 @@ static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
         job->started = true;
         job->report.queue_ns = now_ns - job->opened_ns;
     }
-    if (late_ns(chunk) < core->next_check_ns)
-        core->next_check_ns = late_ns(chunk);
+    look_when_late(core, chunk);
 }
 
 /* Takes the chunk off its worker, whose next chunk starts if this one ran. correct: its run_ns is the whole
@@ -209,6 +214,7 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
     if (worker->depth == 1) {
         start(core, chunk, now_ns);
     } else {
+        look_when_late(core, TAILQ_FIRST(&worker->chunks));
         worker->queued_ns += chunk->expected_ns;
         share_commit(&job->share, chunk->expected_ns);
         share_commit(&owner->share, chunk->expected_ns);
@@ -225,8 +231,13 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
 static int64_t room_ahead(const struct core *core, const struct worker *worker, const struct job *job,
                           int64_t now_ns)
 {
+    const struct chunk *first = TAILQ_FIRST(&worker->chunks);
     int64_t room = core->config.queue_ahead_ns - worker->queued_ns;
-    if (job->item_ns <= 0 || job->item_ns > (double)room || now_ns >= late_ns(TAILQ_FIRST(&worker->chunks)))
+    if (job->item_ns <= 0 || job->item_ns > (double)room)
+        return 0;
+    /* Behind a chunk that is late, or will run for long, it would wait although another worker may be free
+     * sooner. */
+    if (now_ns >= late_ns(first) || first->started_ns + first->expected_ns - now_ns > room)
         return 0;
     return room < core->config.chunk_target_ns ? room : core->config.chunk_target_ns;
 }
