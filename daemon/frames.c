@@ -1,6 +1,8 @@
 /* Multipart messages in and out, and batches over received parts. */
 #include "daemon/frames.h"
 
+#include "common/handover.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -26,6 +28,7 @@ static int receive_part(void *socket, zmq_msg_t *part)
         if (errno != EINTR)
             return -errno;
     }
+    handover_take(zmq_msg_data(part));
     return 0;
 }
 
@@ -162,6 +165,7 @@ int frames_send_header(void *socket, const void *id, size_t id_size, const struc
 static void drop_reference(void *data, void *batch)
 {
     (void)data;
+    handover_take(batch);
     batch_unref(batch);
 }
 
@@ -175,6 +179,8 @@ int frames_send_part(void *socket, const void *data, size_t size, struct batch *
         batch_unref(batch);
         return send_copy(socket, data, size, flags);
     }
+    handover_give(data);
+    handover_give(batch);
     while (zmq_msg_send(&part, socket, flags | ZMQ_DONTWAIT) < 0) {
         if (errno == EINTR)
             continue;

@@ -6,6 +6,7 @@
 #include "daemon/pool.h"
 
 #include "common/batch.h"
+#include "common/handover.h"
 #include "common/protocol.h"
 #include "daemon/functions/functions.h"
 #include "daemon/worked.h"
@@ -225,6 +226,7 @@ static bool take_message(struct runner *r, int flags)
             r->stop = r->stop || errno != EAGAIN;
             return false;
         }
+        handover_take(zmq_msg_data(frame));
         count++;
     } while (zmq_msg_more(frame));
 

@@ -7,6 +7,7 @@
 #include "daemon/worked.h"
 
 #include "common/batch.h"
+#include "common/handover.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -48,6 +49,7 @@ static void shared_unref(struct shared *s)
 static void shared_release(void *data, void *hint)
 {
     (void)data;
+    handover_take(hint);
     shared_unref(hint);
 }
 
@@ -151,6 +153,7 @@ static int bytes_frame(zmq_msg_t *frame, struct shared *shared, uint8_t *data, s
         shared_unref(shared);
         return rc;
     }
+    handover_give(shared);
     return 0;
 }
 
@@ -159,6 +162,7 @@ static int send_frames(void *socket, zmq_msg_t *frames, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         int rc;
+        handover_give(zmq_msg_data(&frames[i]));
         do {
             rc = zmq_msg_send(&frames[i], socket, i + 1 < count ? ZMQ_SNDMORE : 0);
         } while (rc < 0 && errno == EINTR);

@@ -10,6 +10,7 @@
 #include "client/libpmap/connection.h"
 
 #include "client/libpmap/job.h"
+#include "common/handover.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -84,6 +85,7 @@ int pool_errno(uint32_t code)
 static void drop_reference(void *data, void *batch)
 {
     (void)data;
+    handover_take(batch);
     batch_unref(batch);
 }
 
@@ -97,6 +99,7 @@ static int send_frame(pmap *pool, const void *data, size_t size, struct batch *b
             batch_unref(batch);
             return -errno;
         }
+        handover_give(batch);
     } else {
         if (zmq_msg_init_size(&frame, size) < 0)
             return -errno;

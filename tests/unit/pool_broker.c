@@ -1,6 +1,8 @@
 /* The broker's side of the pool threads in tests; see pool_broker.h. */
 #include "tests/unit/pool_broker.h"
 
+#include "common/handover.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,6 +23,7 @@ static bool receive(struct broker *b, zmq_msg_t *frame)
     int rc = zmq_msg_recv(frame, b->router, 0);
     if (rc < 0)
         fail_msg("no message within %d ms: %s", LIMIT_MS, zmq_strerror(errno));
+    handover_take(zmq_msg_data(frame));
     return zmq_msg_more(frame);
 }
 
