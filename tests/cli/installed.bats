@@ -1,0 +1,47 @@
+# The installed tree, under another prefix: programs find each other, and the library is found by pkg-config and CMake.
+load helper
+
+# Installs into $T/tree. PMAP_BUILD, PMAP_SOURCE: the build and the source folder.
+prepare() {
+    cmake --install "$PMAP_BUILD" --prefix "$T/tree" >install.out
+    PATH=$T/tree/bin:$T/tree/sbin:$PATH
+    lib=$(dirname "$(find "$T/tree" -name libpmap.so)")
+    export LD_LIBRARY_PATH=$lib
+}
+
+@test "the installed programs start a daemon and map" {
+    [ "$(command -v pmapc)" = "$T/tree/bin/pmapc" ]
+    run --separate-stderr timeout "$LIMIT" pmapc map square ::: 12
+    [ "$status" -eq 0 ]
+    [ "$output" = 144 ]
+    find "$T/tree" -name 'pmapc.1*' | grep -q .
+    find "$T/tree" -name pmapd.conf | grep -q .
+}
+
+@test "pkg-config builds the example against the installed library" {
+    pmapc map -q echo ::: 1 # starts a daemon for it
+    export PKG_CONFIG_PATH=$lib/pkgconfig
+    # shellcheck disable=SC2046 # words
+    cc "$PMAP_SOURCE/client/libpmap/examples/squares.c" $(pkg-config --cflags --libs pmap) -o squares
+    run --separate-stderr timeout "$LIMIT" ./squares 5
+    [ "$status" -eq 0 ]
+    [ "$output" = $'0\n1\n4\n9\n16' ]
+}
+
+@test "find_package builds the example against the installed library" {
+    pmapc map -q echo ::: 1
+    mkdir app
+    cp "$PMAP_SOURCE/client/libpmap/examples/squares.c" app/
+    cat >app/CMakeLists.txt <<'END'
+cmake_minimum_required(VERSION 3.25)
+project(app C)
+find_package(pmap REQUIRED)
+add_executable(squares squares.c)
+target_link_libraries(squares pmap::pmap)
+END
+    cmake -S app -B app/build -DCMAKE_PREFIX_PATH="$T/tree" >cmake.out
+    cmake --build app/build >>cmake.out
+    run --separate-stderr timeout "$LIMIT" app/build/squares 3
+    [ "$status" -eq 0 ]
+    [ "$output" = $'0\n1\n4' ]
+}
