@@ -175,7 +175,7 @@ int frames_send_part(void *socket, const void *data, size_t size, struct batch *
     if (batch == NULL || size < FRAMES_COPY_BELOW)
         return send_copy(socket, data, size, flags);
     zmq_msg_t part;
-    if (zmq_msg_init_data(&part, (void *)(uintptr_t)data, size, drop_reference, batch_ref(batch)) < 0) {
+    if (zmq_msg_init_data(&part, (void *)data, size, drop_reference, batch_ref(batch)) < 0) {
         batch_unref(batch);
         return send_copy(socket, data, size, flags);
     }

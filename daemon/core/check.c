@@ -165,8 +165,8 @@ const char *core_check(const struct core *core, int64_t now_ns)
     CHECK(owner_lanes_bad == 0, "an owner has more slots than its cap");
 
     uint32_t workers = 0, chunks = 0;
-    const struct worker_list *lists[] = {&core->idle, &core->hungry, &core->full};
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    const struct worker_list *lists[] = {&core->idle, &core->hungry, &core->full, NULL};
+    for (size_t i = 0; lists[i] != NULL; i++) {
         const char *wrong = check_workers(lists[i], &workers, &chunks);
         if (wrong != NULL)
             return wrong;

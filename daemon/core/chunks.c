@@ -480,8 +480,8 @@ void core_tick(struct core *core, int64_t now_ns)
     if (now_ns < core->next_check_ns)
         return;
     core->next_check_ns = INT64_MAX;
-    struct worker_list *lists[] = {&core->hungry, &core->full};
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    struct worker_list *lists[] = {&core->hungry, &core->full, NULL};
+    for (size_t i = 0; lists[i] != NULL; i++) {
         struct worker *worker;
         TAILQ_FOREACH (worker, lists[i], link) {
             int64_t again = check_worker(core, worker, now_ns);

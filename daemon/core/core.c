@@ -89,8 +89,8 @@ void core_free(struct core *core)
     while ((session = LIST_FIRST(&core->sessions)) != NULL)
         core_session_close(core, session, 0);
     settle_last_action(core);
-    struct worker_list *lists[] = {&core->idle, &core->hungry, &core->full};
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    struct worker_list *lists[] = {&core->idle, &core->hungry, &core->full, NULL};
+    for (size_t i = 0; lists[i] != NULL; i++) {
         struct worker *worker;
         while ((worker = TAILQ_FIRST(lists[i])) != NULL)
             core_worker_gone(core, worker, 0);
