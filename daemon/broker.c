@@ -189,9 +189,11 @@ static void remove_sockets(const struct broker *broker, bool hidden)
 
 static bool is_idle(const struct broker *broker)
 {
-    struct core_counts counts;
+    if (monitor_connections(broker->monitor) != 0 || broker->clients.count != 0)
+        return false;
+    struct core_counts counts; /* walks all jobs, but without clients there is none */
     core_counts(broker->core, &counts);
-    return monitor_connections(broker->monitor) == 0 && broker->clients.count == 0 && counts.orphans == 0;
+    return counts.orphans == 0;
 }
 
 /*
