@@ -71,6 +71,15 @@ static int read_options(int argc, char **argv, struct ping *ping)
     return optind < argc ? options_extra(argv[0], argv[optind]) : -1;
 }
 
+/* With the first answer, not before: that the daemon will not serve us may come some time after its greeting.
+ */
+static void print_head(const pmap *pool)
+{
+    const struct pmap_info *info = pmap_get_info(pool);
+    printf("PING %s: %s, protocol %u, %u slot%s\n", info->endpoint, info->software, info->protocol,
+           info->slots, info->slots == 1 ? "" : "s");
+}
+
 /* The round trips. Returns 0, also when it was interrupted, or an exit status. */
 static int measure(pmap *pool, const struct ping *ping, struct stats *times)
 {
@@ -82,6 +91,8 @@ static int measure(pmap *pool, const struct ping *ping, struct stats *times)
             return connect_lost(pool, (int)ns);
         stats_add(times, ns);
         if (!ping->json) {
+            if (times->count == 1)
+                print_head(pool);
             printf("seq=%" PRId64 " time=%.3f ms\n", i, ms((double)ns));
             if (fflush(stdout) != 0)
                 return tell_finish();
@@ -117,10 +128,6 @@ int command_ping(const struct globals *globals, int argc, char **argv)
     status = connect_pool(globals, CONNECT_ONLY, &pool);
     if (status != 0)
         return status;
-    const struct pmap_info *info = pmap_get_info(pool);
-    if (!ping.json)
-        printf("PING %s: %s, protocol %u, %u slot%s\n", info->endpoint, info->software, info->protocol,
-               info->slots, info->slots == 1 ? "" : "s");
     struct stats times;
     stats_init(&times, 0);
     interrupt_install();
