@@ -43,7 +43,7 @@ struct codec {
 const struct codec *codec_of(uint64_t type);
 
 /* The fields of struct job_report: an array on the wire. */
-enum { CODEC_REPORT_FIELDS = 11 };
+enum { CODEC_REPORT_FIELDS = 12 };
 extern const struct field codec_report[CODEC_REPORT_FIELDS + 1];
 
 /* The fields of struct job_options: a map on the wire. Each one's default is 0 or false, and left out. */

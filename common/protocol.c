@@ -61,6 +61,7 @@ F fields_STOP[] = {{END}};
 /* clang-format on */
 
 const struct field codec_report[CODEC_REPORT_FIELDS + 1] = {
+    {IN(job_report, U64, job, UINT64_MAX)},
     {IN(job_report, U8, outcome, OUTCOME_CANCELLED)},
     {IN(job_report, U64, items, PROTOCOL_COUNT_MAX)},
     {IN(job_report, U64, failed, PROTOCOL_COUNT_MAX)},

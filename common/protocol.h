@@ -21,6 +21,7 @@ enum {
     PROTOCOL_VERSION_MAX = 1,
     PROTOCOL_HEADER_MAX = 64 << 10,    /* bytes of a header frame */
     PROTOCOL_INLINE_MAX = 64 << 10,    /* bytes of items in an OPEN */
+    PROTOCOL_PIECE_MIN = 1 << 10,      /* bytes of a piece of an item whose next piece follows */
     PROTOCOL_MESSAGE_MAX = 1 << 20,    /* bytes of records in any other message: lengths, bytes, times and notes */
     PROTOCOL_CALL_MAX = 4 << 20,       /* bytes of the call frame of OPEN */
     PROTOCOL_FRAMES_MAX = 6,           /* frames of any message */
@@ -119,6 +120,7 @@ enum job_outcome { OUTCOME_DONE = 0, OUTCOME_CANCELLED = 1 };
 
 /* What DONE says of a job. Times in ns. */
 struct job_report {
+    uint64_t job;    /* the daemon's number for it */
     uint8_t outcome; /* enum job_outcome */
     uint64_t items;  /* that got a result, over all messages of this job */
     uint64_t failed;

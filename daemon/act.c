@@ -6,27 +6,94 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Encodes and sends the header of a message to a client; false when it could not be sent. */
-static bool send_client(struct broker *broker, const struct client *client, const struct message *m,
-                        bool more)
+static void out_of_memory(struct broker *broker)
 {
+    log_error("out of memory");
+    broker->failed = true;
+}
+
+/*** To a client ***/
+
+/* A message on its way to a client: to its socket, or, while it does not read, into what is kept for it. */
+struct outgoing {
+    struct broker *broker;
+    struct client *client;
+    struct kept_message *kept; /* NULL: to the socket */
+    bool gone;                 /* there is nobody to send it to */
+};
+
+/* Begins a message; `more` parts follow. */
+static struct outgoing begin(struct broker *broker, struct client *client, const struct message *m, bool more)
+{
+    struct outgoing out = {.broker = broker, .client = client};
     int rc = message_encode(m, &broker->header);
     broker->look_clients = true;
     if (rc == 0)
         rc = frames_send_header(broker->clients_socket, client->id, client->id_size, &broker->header, more);
-    /* EHOSTUNREACH: it has gone, and the monitor will say so. Nothing else is expected: queues are bounded by
-     * credit. */
-    if (rc < 0 && rc != -EHOSTUNREACH) {
-        static struct log_limit limit = LOG_LIMIT(5, 60);
-        log_limited(&limit, LOG_WARNING, "%s could not be sent to a client of uid %u: %s",
-                    message_name(m->type), (unsigned)client->uid, zmq_strerror(-rc));
+    if (rc == -EAGAIN) {
+        out.kept = calloc(1, sizeof *out.kept);
+        rc = out.kept != NULL ? frames_keep_part(out.kept, broker->header.data, broker->header.size, NULL)
+                              : -ENOMEM;
     }
-    return rc == 0;
+    if (rc == -ENOMEM)
+        out_of_memory(broker);
+    out.gone = rc < 0; /* EHOSTUNREACH: the monitor will say so, too */
+    return out;
 }
 
-void act_tell(struct broker *broker, struct client *client, const struct message *message)
+/* Adds a part; `more` follow. */
+static void add(struct outgoing *out, const void *data, size_t size, struct batch *batch, bool more)
 {
-    send_client(broker, client, message, false);
+    if (out->gone)
+        return;
+    int rc = out->kept != NULL ? frames_keep_part(out->kept, data, size, batch)
+                               : frames_send_part(out->broker->clients_socket, data, size, batch, more);
+    if (rc < 0)
+        out_of_memory(out->broker); /* half a message is out: nothing can be sent on this socket any more */
+}
+
+/* Ends the message. What the core's action points to is no longer good after it. */
+static void finish(struct outgoing *out)
+{
+    struct client *client = out->client;
+    if (out->kept == NULL)
+        return;
+    clients_stall(&out->broker->clients, client, out->kept);
+    if (client->session != NULL)
+        core_session_block(out->broker->core, client->session, true);
+}
+
+static void tell(struct broker *broker, struct client *client, const struct message *message)
+{
+    struct outgoing out = begin(broker, client, message, false);
+    finish(&out);
+}
+
+int act_answer(struct broker *broker, const struct client *client, const struct message *message,
+               const void *data, size_t size)
+{
+    int rc = message_encode(message, &broker->header);
+    broker->look_clients = true;
+    if (rc == 0)
+        rc = frames_send_header(broker->clients_socket, client->id, client->id_size, &broker->header,
+                                data != NULL);
+    if (rc == 0 && data != NULL && frames_send_part(broker->clients_socket, data, size, NULL, false) < 0)
+        out_of_memory(broker);
+    return rc;
+}
+
+void act_retry(struct broker *broker)
+{
+    struct client *client, *next;
+    for (client = TAILQ_FIRST(&broker->clients.stalled); client != NULL; client = next) {
+        next = TAILQ_NEXT(client, stalled_link);
+        int rc = frames_send_kept(broker->clients_socket, client->id, client->id_size, client->unsent);
+        if (rc == -EAGAIN)
+            continue;
+        clients_unstall(&broker->clients, client);
+        if (rc == 0 && client->session != NULL)
+            core_session_block(broker->core, client->session, false);
+    }
 }
 
 /*** Results ***/
@@ -112,25 +179,19 @@ static void send_results(struct broker *broker, const struct action *action)
         p = (struct parts){b->lengths, b->bytes, b->times,      b->notes,          b->note_text,
                            b->count,   b->size,  b->note_count, b->note_text_size, b};
     } else if (!merge_blocks(broker, action, &p)) {
-        log_error("out of memory");
-        broker->failed = true;
+        out_of_memory(broker);
         return;
     }
-    if (!send_client(broker, client, &m, true))
-        return;
-    void *socket = broker->clients_socket;
     bool notes = p.note_count > 0;
-    int rc = frames_send_part(socket, p.lengths, 4 * p.count, p.keeper, true);
-    rc |= frames_send_part(socket, p.bytes, p.size, p.keeper, true);
-    rc |= frames_send_part(socket, p.times, 8 * p.count, p.keeper, notes);
+    struct outgoing out = begin(broker, client, &m, true);
+    add(&out, p.lengths, 4 * p.count, p.keeper, true);
+    add(&out, p.bytes, p.size, p.keeper, true);
+    add(&out, p.times, 8 * p.count, p.keeper, notes);
     if (notes) {
-        rc |= frames_send_part(socket, p.notes, NOTE_SIZE * p.note_count, p.keeper, true);
-        rc |= frames_send_part(socket, p.note_text, p.note_text_size, p.keeper, false);
+        add(&out, p.notes, NOTE_SIZE * p.note_count, p.keeper, true);
+        add(&out, p.note_text, p.note_text_size, p.keeper, false);
     }
-    if (rc < 0) { /* half a message is out: nothing can be sent on this socket any more */
-        log_error("out of memory");
-        broker->failed = true;
-    }
+    finish(&out);
 }
 
 /*** Chunks ***/
@@ -175,10 +236,8 @@ static void send_chunk(struct broker *broker, const struct action *action)
         /* The head's reference keeps all pieces. */
         rc |= frames_send_part(broker->pool_socket, piece->bytes, piece->size, head, false);
     }
-    if (rc < 0) {
-        log_error("out of memory");
-        broker->failed = true;
-    }
+    if (rc < 0)
+        out_of_memory(broker);
 }
 
 static void act_once(struct broker *broker, const struct action *action)
@@ -190,13 +249,13 @@ static void act_once(struct broker *broker, const struct action *action)
         m.opened.ref = action->ref;
         m.opened.job = action->opened.job;
         m.opened.credit = action->opened.credit;
-        act_tell(broker, session_cookie(action->session), &m);
+        tell(broker, session_cookie(action->session), &m);
         break;
     case ACTION_CREDIT:
         m.type = MSG_CREDIT;
         m.credit.ref = action->ref;
         m.credit.bytes = action->credit.bytes;
-        act_tell(broker, session_cookie(action->session), &m);
+        tell(broker, session_cookie(action->session), &m);
         break;
     case ACTION_RESULTS:
         send_results(broker, action);
@@ -205,7 +264,7 @@ static void act_once(struct broker *broker, const struct action *action)
         m.type = MSG_DONE;
         m.done.ref = action->ref;
         m.done.done = action->done;
-        act_tell(broker, session_cookie(action->session), &m);
+        tell(broker, session_cookie(action->session), &m);
         break;
     case ACTION_CHUNK:
         send_chunk(broker, action);

@@ -18,7 +18,9 @@
 enum {
     CLIENT_TURN = 64, /* messages of clients, and of pool threads, that are taken before anything goes out */
     WORKER_TURN = 256,
-    BUSY_TURNS = 64, /* turns without a look at signals and connections, while messages keep coming */
+    UNREAD_MESSAGES = 64, /* that libzmq keeps for a client; then its results stay in the core */
+    STALLED_MS = 100, /* a stalled client is looked at this often, although libzmq wakes us when it reads */
+    BUSY_TURNS = 64,  /* turns without a look at signals and connections, while messages keep coming */
     LEAVE_MS = 100, /* between hiding the sockets and leaving: whoever was just connecting shows up by then */
     LINGER_MS = 1000,
 };
@@ -53,7 +55,7 @@ static int make_clients_socket(struct broker *broker)
         return -errno;
     set_option(socket, ZMQ_ROUTER_MANDATORY, 1);
     set_option(socket, ZMQ_LINGER, LINGER_MS);
-    set_option(socket, ZMQ_SNDHWM, 0); /* credit bounds what is under way to a client */
+    set_option(socket, ZMQ_SNDHWM, UNREAD_MESSAGES);
     set_option(socket, ZMQ_RCVHWM, 32);
     set_option(socket, ZMQ_HANDSHAKE_IVL, 5000);
     set_option(socket, ZMQ_BACKLOG, 4096);
@@ -338,7 +340,7 @@ static void wake(struct broker *broker, int64_t due_ns, int64_t now_ns)
         return;
     }
     broker->look_pool |= items[POOL].revents != 0;
-    broker->look_clients |= items[CLIENTS].revents != 0;
+    broker->look_clients |= items[CLIENTS].revents != 0 || !TAILQ_EMPTY(&broker->clients.stalled);
     if (items[SIGNALS].revents != 0)
         read_signals(broker, broker_now());
     if (items[MONITOR].revents != 0)
@@ -350,8 +352,10 @@ static void turn(struct broker *broker)
 {
     if (broker->look_pool)
         broker->look_pool = take(broker, broker->pool_socket, WORKER_TURN, serve_worker);
-    if (broker->look_clients)
+    if (broker->look_clients) {
+        act_retry(broker);
         broker->look_clients = take(broker, broker->clients_socket, CLIENT_TURN, serve_client);
+    }
     int64_t now_ns = broker_now();
     core_tick(broker->core, now_ns);
     act(broker, now_ns); /* what it sends has its socket looked at anew */
@@ -376,6 +380,8 @@ int broker_run(struct broker *broker)
                 break;
             due_ns = earlier(due_ns, broker->stop_by_ns);
         }
+        if (!TAILQ_EMPTY(&broker->clients.stalled))
+            due_ns = earlier(due_ns, now_ns + STALLED_MS * INT64_C(1000000));
         wake(broker, earlier(due_ns, idle_ns), now_ns);
         turn(broker);
     }

@@ -30,8 +30,9 @@ struct broker {
     struct frames in;
     struct wire header;
     /*
-     * The sockets' descriptors are edge-triggered, and sending may use up an edge too: a socket has to be read until it
-     * has nothing after its descriptor was readable and after each send, before the broker may sleep.
+     * The sockets' descriptors are edge-triggered, and sending may use up an edge too: a socket has to be
+     * read until it has nothing after its descriptor was readable and after each send, before the broker may
+     * sleep.
      */
     bool look_clients, look_pool;
     int clients_fd, pool_fd;
@@ -70,8 +71,15 @@ void serve_stop(struct broker *broker, int64_t now_ns);
 /* Does what the core wants done, until it wants nothing. */
 void act(struct broker *broker, int64_t now_ns);
 
-/* Sends a message of one header to a client. */
-void act_tell(struct broker *broker, struct client *client, const struct message *message);
+/*
+ * Answers a client with a message of one header, and `size` bytes at data as a second frame (NULL: none).
+ * Returns 0, -EAGAIN (it does not read its answers) or -EHOSTUNREACH (it has gone).
+ */
+int act_answer(struct broker *broker, const struct client *client, const struct message *message,
+               const void *data, size_t size);
+
+/* Tries anew for clients that did not read. */
+void act_retry(struct broker *broker);
 
 /*** status.c ***/
 

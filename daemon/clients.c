@@ -11,11 +11,36 @@
 /* How long a client that was told off may take to read it before its connection is cut. */
 #define DOOMED_NS INT64_C(500000000)
 
+enum { PAST_IDS = 4 };
+
 struct peer {
     bool connected;
     struct client *client; /* NULL before its first message */
     struct peer_event who;
+    /* The last routing ids that were clients on this descriptor (their hashes): what still comes from them is
+     * late. */
+    uint64_t past[PAST_IDS];
+    unsigned past_next;
 };
+
+static uint64_t id_hash(const void *id, size_t size)
+{
+    const uint8_t *byte = id;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a, draft-eastlake-fnv */
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ byte[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static bool is_past(const struct peer *peer, const void *id, size_t size)
+{
+    uint64_t hash = id_hash(id, size);
+    for (size_t i = 0; i < PAST_IDS; i++) {
+        if (peer->past[i] == hash)
+            return true;
+    }
+    return false;
+}
 
 void clients_init(struct clients *c, const struct config *config, bool private_pool, struct monitor *monitor)
 {
@@ -24,14 +49,35 @@ void clients_init(struct clients *c, const struct config *config, bool private_p
     c->private_pool = private_pool;
     c->monitor = monitor;
     TAILQ_INIT(&c->doomed);
+    TAILQ_INIT(&c->stalled);
+}
+
+void clients_stall(struct clients *c, struct client *client, struct kept_message *unsent)
+{
+    client->unsent = unsent;
+    TAILQ_INSERT_TAIL(&c->stalled, client, stalled_link);
+}
+
+void clients_unstall(struct clients *c, struct client *client)
+{
+    if (client->unsent == NULL)
+        return;
+    TAILQ_REMOVE(&c->stalled, client, stalled_link);
+    frames_drop_kept(client->unsent);
+    free(client->unsent);
+    client->unsent = NULL;
 }
 
 static void forget(struct clients *c, struct client *client)
 {
+    clients_unstall(c, client);
     if (client->doomed)
         TAILQ_REMOVE(&c->doomed, client, doomed_link);
-    if ((size_t)client->fd < c->peer_count && c->peers[client->fd].client == client)
-        c->peers[client->fd].client = NULL;
+    struct peer *peer = &c->peers[client->fd];
+    if (peer->client == client) {
+        peer->client = NULL;
+        peer->past[peer->past_next++ % PAST_IDS] = id_hash(client->id, client->id_size);
+    }
     HASH_DEL(c->table, client);
     c->count--;
     free(client);
@@ -139,9 +185,14 @@ struct client *clients_sender(struct clients *c, struct frames *f, bool *first,
     int fd = zmq_msg_get(&f->part[0], ZMQ_SRCFD);
     clients_watch(c, gone, cookie);
     struct peer *peer = peer_of(c, fd);
-    if (peer == NULL || !peer->connected || peer->client != NULL || peer->who.uid != uid ||
-        peer->who.pid != pid)
+    if (peer == NULL || !peer->connected || peer->who.uid != uid || peer->who.pid != pid ||
+        is_past(peer, zmq_msg_data(&f->id), id_size))
         return NULL; /* it has gone, and its descriptor may be another's by now */
+    if (peer->client !=
+        NULL) { /* made of the late words of a connection that had gone: the newer one is right */
+        gone(cookie, peer->client);
+        forget(c, peer->client);
+    }
 
     client = calloc(1, sizeof *client);
     if (client == NULL)

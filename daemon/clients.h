@@ -32,6 +32,10 @@ struct client {
     bool doomed;             /* has been told why; its messages are ignored, and it is cut at cut_ns */
     int64_t cut_ns;
     TAILQ_ENTRY(client) doomed_link;
+    /* It does not read: what could not be sent to it. Its session is blocked, and it is in `stalled`, until
+     * it is sent. */
+    struct kept_message *unsent;
+    TAILQ_ENTRY(client) stalled_link;
     UT_hash_handle hh;
 };
 
@@ -45,6 +49,7 @@ struct clients {
     struct peer *peers; /* by descriptor */
     size_t peer_count;
     TAILQ_HEAD(doomed_list, client) doomed; /* in the order of cut_ns */
+    TAILQ_HEAD(, client) stalled;
     size_t count;
 };
 
@@ -78,6 +83,12 @@ void clients_doom(struct clients *c, struct client *client, int64_t now_ns);
 
 /* Cuts those whose time has come. Returns when it must be called again, INT64_MAX for never. */
 int64_t clients_cut(struct clients *c, int64_t now_ns);
+
+/* It does not read; unsent: what it is to get first, from malloc, taken over. */
+void clients_stall(struct clients *c, struct client *client, struct kept_message *unsent);
+
+/* It reads again, or is to get nothing more: lets go what was kept. Harmless for one that was not stalled. */
+void clients_unstall(struct clients *c, struct client *client);
 
 /* What this client's owner may have. */
 struct limits clients_limits(const struct clients *c, const struct client *client);

@@ -169,24 +169,65 @@ static void drop_reference(void *data, void *batch)
     batch_unref(batch);
 }
 
-int frames_send_part(void *socket, const void *data, size_t size, struct batch *batch, bool more)
+/* A message part: copied when small, else over the batch's own memory with a reference of it. */
+static int make_part(zmq_msg_t *part, const void *data, size_t size, struct batch *batch)
 {
-    int flags = more ? ZMQ_SNDMORE : 0;
-    if (batch == NULL || size < FRAMES_COPY_BELOW)
-        return send_copy(socket, data, size, flags);
-    zmq_msg_t part;
-    if (zmq_msg_init_data(&part, (void *)data, size, drop_reference, batch_ref(batch)) < 0) {
+    if (batch != NULL && size >= FRAMES_COPY_BELOW) {
+        if (zmq_msg_init_data(part, (void *)data, size, drop_reference, batch_ref(batch)) == 0) {
+            handover_give(data);
+            handover_give(batch);
+            return 0;
+        }
         batch_unref(batch);
-        return send_copy(socket, data, size, flags);
     }
-    handover_give(data);
-    handover_give(batch);
-    while (zmq_msg_send(&part, socket, flags | ZMQ_DONTWAIT) < 0) {
-        if (errno == EINTR)
-            continue;
-        int rc = -errno;
-        zmq_msg_close(&part);
-        return rc;
+    if (zmq_msg_init_size(part, size) < 0)
+        return -ENOMEM;
+    if (size > 0)
+        memcpy(zmq_msg_data(part), data, size);
+    return 0;
+}
+
+static int send_part(void *socket, zmq_msg_t *part, bool more)
+{
+    while (zmq_msg_send(part, socket, (more ? ZMQ_SNDMORE : 0) | ZMQ_DONTWAIT) < 0) {
+        if (errno != EINTR)
+            return -errno;
     }
     return 0;
+}
+
+int frames_send_part(void *socket, const void *data, size_t size, struct batch *batch, bool more)
+{
+    zmq_msg_t part;
+    int rc = make_part(&part, data, size, batch);
+    if (rc < 0)
+        return rc;
+    rc = send_part(socket, &part, more);
+    if (rc < 0)
+        zmq_msg_close(&part);
+    return rc;
+}
+
+int frames_keep_part(struct kept_message *kept, const void *data, size_t size, struct batch *batch)
+{
+    int rc = make_part(&kept->part[kept->count], data, size, batch);
+    kept->count += rc == 0;
+    return rc;
+}
+
+int frames_send_kept(void *socket, const void *id, size_t id_size, struct kept_message *kept)
+{
+    int rc = send_copy(socket, id, id_size, ZMQ_SNDMORE);
+    for (size_t i = 0; rc == 0 && i < kept->count; i++)
+        rc = send_part(socket, &kept->part[i], i + 1 < kept->count);
+    return rc;
+}
+
+void frames_drop_kept(struct kept_message *kept)
+{
+    if (kept == NULL)
+        return;
+    for (size_t i = 0; i < kept->count; i++)
+        zmq_msg_close(&kept->part[i]);
+    kept->count = 0;
 }

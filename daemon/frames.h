@@ -55,4 +55,25 @@ int frames_send_header(void *socket, const void *id, size_t id_size, const struc
  */
 int frames_send_part(void *socket, const void *data, size_t size, struct batch *batch, bool more);
 
+/* A message that could not be sent, kept until it can. */
+struct kept_message {
+    zmq_msg_t part[PROTOCOL_FRAMES_MAX];
+    size_t count;
+};
+
+/*
+ * Adds a part: as frames_send_part for data, size and batch.
+ * Returns 0 or -ENOMEM.
+ */
+int frames_keep_part(struct kept_message *kept, const void *data, size_t size, struct batch *batch);
+
+/*
+ * Sends it, which uses it up.
+ * Returns 0; or a negative errno as frames_send_header, and it is kept.
+ */
+int frames_send_kept(void *socket, const void *id, size_t id_size, struct kept_message *kept);
+
+/* Lets its parts go. NULL is accepted. */
+void frames_drop_kept(struct kept_message *kept);
+
 #endif

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -49,10 +51,11 @@ struct owner {
 
 struct monitor {
     const struct config *config;
-    void *pair;   /* libzmq's events come out here */
-    int pair_fd;  /* readable, edge-triggered, when something has come to `pair` */
-    int stop_fd;  /* eventfd: the thread is to end */
-    int event_fd; /* eventfd, written when `told` ceases to be empty */
+    unsigned most; /* connections of all uids together; one uid gets half of that at most */
+    void *pair;    /* libzmq's events come out here */
+    int pair_fd;   /* readable, edge-triggered, when something has come to `pair` */
+    int stop_fd;   /* eventfd: the thread is to end */
+    int event_fd;  /* eventfd, written when `told` ceases to be empty */
     pthread_t thread;
     /*
      * Guards all between here and `taken`, the pair included (ZeroMQ wants a full fence between threads,
@@ -190,6 +193,11 @@ static size_t owner_place(const struct monitor *m, uid_t uid)
     return low;
 }
 
+static unsigned least(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
 /* The owner of a new connection, or NULL when memory is short. Limits are looked up once while it has
  * connections. */
 static struct owner *owner_get(struct monitor *m, const struct peer_event *peer)
@@ -209,7 +217,7 @@ static struct owner *owner_get(struct monitor *m, const struct peer_event *peer)
     memmove(&m->owners[place + 1], &m->owners[place], (m->owner_count - place) * sizeof m->owners[0]);
     m->owners[place] = (struct owner){
         .uid = peer->uid,
-        .cap = limits.connections > 0 ? 2 * (unsigned)limits.connections : 0,
+        .cap = limits.connections > 0 ? least(2 * (unsigned)limits.connections, m->most / 2) : 0,
     };
     m->owner_count++;
     return &m->owners[place];
@@ -322,7 +330,7 @@ static void connection_accepted(struct monitor *m, int fd)
     if (m->table[fd].ends > 0)
         return; /* it is gone, and what was read may be another's */
     struct owner *owner = known ? owner_get(m, &peer) : NULL;
-    bool over = owner && owner->connections >= owner->cap;
+    bool over = owner && (owner->connections >= owner->cap || atomic_load(&m->connections) >= m->most);
     if (over)
         atomic_fetch_add(&m->cuts, 1);
     if (!owner || over || !connection_open(m, owner, &peer))
@@ -459,12 +467,26 @@ static int watch(struct monitor *m, void *context, void *router)
     return 0;
 }
 
+/*
+ * libzmq aborts the process when it accepts a connection and has no descriptor for it, so some are kept free:
+ * for the daemon's own, and for what is accepted until it is cut.
+ */
+static unsigned most_connections(void)
+{
+    enum { RESERVE = 48 };
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT_MAX)
+        return INT_MAX;
+    return limit.rlim_cur > 2 * RESERVE ? (unsigned)limit.rlim_cur - RESERVE : RESERVE;
+}
+
 int monitor_start(void *context, void *router, const struct config *config, struct monitor **monitor)
 {
     struct monitor *m = calloc(1, sizeof *m);
     if (!m)
         return -ENOMEM;
     m->config = config;
+    m->most = most_connections();
     pthread_mutex_init(&m->lock, NULL);
     STAILQ_INIT(&m->told);
     STAILQ_INIT(&m->taken);

@@ -1,6 +1,7 @@
 /*
- * The pool's threads: pthreads that run builtins. Each speaks the worker protocol (PROTOCOL.md) over an inproc DEALER of
- * its own, so that to the broker it is a worker like any other. They run trusted code only. Never logs.
+ * The pool's threads: pthreads that run builtins. Each speaks the worker protocol (PROTOCOL.md) over an
+ * inproc DEALER of its own, so that to the broker it is a worker like any other. They run trusted code only.
+ * Never logs.
  */
 #ifndef PMAPD_POOL_H
 #define PMAPD_POOL_H
@@ -11,10 +12,9 @@
 struct pool;
 
 /*
- * Starts `threads` (at least 1) threads, which connect to POOL_ENDPOINT in this ZeroMQ context and say READY with their
- * numbers, 0 to threads - 1.
- * All signals must be blocked in the caller, so that they are in the threads.
- * Returns 0, or a negative errno (then no thread is left running).
+ * Starts `threads` (at least 1) threads, which connect to POOL_ENDPOINT in this ZeroMQ context and say READY
+ * with their numbers, 0 to threads - 1. All signals must be blocked in the caller, so that they are in the
+ * threads. Returns 0, or a negative errno (then no thread is left running).
  */
 int pool_start(void *context, unsigned threads, struct pool **pool);
 

@@ -13,20 +13,21 @@
 
 enum { TEXT_MAX = 300 };
 
-static void send_error(struct broker *broker, struct client *client, const uint64_t *ref, unsigned code,
-                       const char *text)
+static int send_error(struct broker *broker, const struct client *client, const uint64_t *ref, unsigned code,
+                      const char *text)
 {
     struct message m = {.type = MSG_ERROR};
     m.error.has_ref = ref != NULL;
     m.error.ref = ref != NULL ? *ref : 0;
     m.error.code = code;
     m.error.text = text_of(text);
-    act_tell(broker, client, &m);
+    return act_answer(broker, client, &m, NULL, 0);
 }
 
 void serve_gone(void *cookie, struct client *client)
 {
     struct broker *broker = cookie;
+    clients_unstall(&broker->clients, client);
     if (client->session != NULL)
         core_session_close(broker->core, client->session, broker_now());
     client->session = NULL;
@@ -38,9 +39,25 @@ void serve_refuse(struct broker *broker, struct client *client, unsigned code, c
     static struct log_limit limit = LOG_LIMIT(10, 60);
     if (code == PERR_PROTOCOL || code == PERR_REFUSED || code == PERR_LIMIT)
         log_limited(&limit, LOG_NOTICE, "client of uid %u refused: %s", (unsigned)client->uid, text);
-    send_error(broker, client, NULL, code, text);
+    (void)send_error(broker, client, NULL, code, text); /* one that does not read is cut without a word */
     serve_gone(broker, client);
     clients_doom(&broker->clients, client, now_ns);
+}
+
+/*
+ * What came of an answer. Results wait in the core for a client that does not read; answers to its own
+ * questions do not: who goes on asking without reading is dropped.
+ */
+static void answered(struct broker *broker, struct client *client, int rc, int64_t now_ns)
+{
+    if (rc == -EAGAIN)
+        serve_refuse(broker, client, PERR_PROTOCOL, "the client does not read its answers", now_ns);
+}
+
+static void refuse_ref(struct broker *broker, struct client *client, uint64_t ref, unsigned code,
+                       const char *text, int64_t now_ns)
+{
+    answered(broker, client, send_error(broker, client, &ref, code, text), now_ns);
 }
 
 void serve_stop(struct broker *broker, int64_t now_ns)
@@ -64,7 +81,7 @@ static void serve_hello(struct broker *broker, struct client *client, const stru
     welcome.welcome.slots = broker->options.slots;
     welcome.welcome.max_message = PROTOCOL_MESSAGE_MAX;
     welcome.welcome.max_item = PROTOCOL_ITEM_MAX;
-    act_tell(broker, client, &welcome);
+    (void)act_answer(broker, client, &welcome, NULL, 0); /* its first message: nothing is in the way */
 
     char text[TEXT_MAX];
     if (m->hello.min > PROTOCOL_VERSION_MAX || m->hello.max < PROTOCOL_VERSION_MIN) {
@@ -98,7 +115,7 @@ static void serve_hello(struct broker *broker, struct client *client, const stru
 
 /* The function of an OPEN; NULL when there is none, after the client was told. */
 static const struct function *find_function(struct broker *broker, struct client *client,
-                                            const struct message *m)
+                                            const struct message *m, int64_t now_ns)
 {
     char text[TEXT_MAX];
     struct text name = m->open.function;
@@ -115,11 +132,11 @@ static const struct function *find_function(struct broker *broker, struct client
         snprintf(text, sizeof text, "unknown function '%.*s'; did you mean '%s'?", shown, name.data, near);
     else
         snprintf(text, sizeof text, "unknown function '%.*s'", shown, name.data);
-    send_error(broker, client, &m->open.ref, PERR_FUNCTION, text);
+    refuse_ref(broker, client, m->open.ref, PERR_FUNCTION, text, now_ns);
     return NULL;
 }
 
-static void refuse_job(struct broker *broker, struct client *client, uint64_t ref, int rc)
+static void refuse_job(struct broker *broker, struct client *client, uint64_t ref, int rc, int64_t now_ns)
 {
     char text[TEXT_MAX];
     unsigned code = PERR_MEMORY;
@@ -132,7 +149,7 @@ static void refuse_job(struct broker *broker, struct client *client, uint64_t re
         code = PERR_OPTION;
         snprintf(text, sizeof text, "the credit for results is out of range");
     }
-    send_error(broker, client, &ref, code, text);
+    refuse_ref(broker, client, ref, code, text, now_ns);
 }
 
 /* What core_job_items and its like say of a client that does not keep to the protocol. */
@@ -168,10 +185,10 @@ static void serve_open(struct broker *broker, struct client *client, const struc
             return;
         }
     }
-    const struct function *function = find_function(broker, client, m);
+    const struct function *function = find_function(broker, client, m, now_ns);
     if (function == NULL || broker->stopping) {
         if (function != NULL)
-            send_error(broker, client, &ref, PERR_STOPPING, protocol_error_text(PERR_STOPPING));
+            refuse_ref(broker, client, ref, PERR_STOPPING, protocol_error_text(PERR_STOPPING), now_ns);
         batch_unref(batch);
         return;
     }
@@ -184,13 +201,14 @@ static void serve_open(struct broker *broker, struct client *client, const struc
         .first = m->open.first,
         .done = m->open.done,
         .done_count = m->open.done_count,
+        .whole = m->open.end,
     };
     bool end = m->open.end;
     struct job *job;
     int rc = core_job_open(broker->core, client->session, &request, now_ns, &job);
     if (rc < 0) {
         batch_unref(batch);
-        refuse_job(broker, client, ref, rc);
+        refuse_job(broker, client, ref, rc, now_ns);
         return;
     }
     if (batch != NULL)
@@ -218,8 +236,8 @@ static void serve_items(struct broker *broker, struct client *client, const stru
     if (rc == -EMSGSIZE) {
         char text[TEXT_MAX];
         snprintf(text, sizeof text, "item %" PRIu64 " is larger than 1 GiB", m->items.first + 1);
-        send_error(broker, client, &m->items.ref, PERR_TOO_LARGE, text);
         core_job_abandon(broker->core, job, now_ns);
+        refuse_ref(broker, client, m->items.ref, PERR_TOO_LARGE, text, now_ns);
         return;
     }
     if (rc < 0)
@@ -244,7 +262,7 @@ static void serve_credit(struct broker *broker, struct client *client, const str
         job_breach(broker, client, rc, "CREDIT: more than was sent", now_ns);
 }
 
-static void serve_query(struct broker *broker, struct client *client, const struct message *m)
+static void serve_query(struct broker *broker, struct client *client, const struct message *m, int64_t now_ns)
 {
     char *data;
     size_t size;
@@ -252,15 +270,12 @@ static void serve_query(struct broker *broker, struct client *client, const stru
     int rc = status_answer(broker, client, m->query.what, &data, &size);
     if (rc < 0) {
         unsigned code = rc == -EINVAL ? PERR_QUERY : PERR_MEMORY;
-        send_error(broker, client, &ref, code, protocol_error_text(code));
+        refuse_ref(broker, client, ref, code, protocol_error_text(code), now_ns);
         return;
     }
     struct message answer = {.type = MSG_ANSWER};
     answer.answer.ref = ref;
-    broker->look_clients = true;
-    if (message_encode(&answer, &broker->header) == 0 &&
-        frames_send_header(broker->clients_socket, client->id, client->id_size, &broker->header, true) == 0)
-        (void)frames_send_part(broker->clients_socket, data, size, NULL, false);
+    answered(broker, client, act_answer(broker, client, &answer, data, size), now_ns);
     free(data);
 }
 
@@ -309,10 +324,10 @@ void serve_client(struct broker *broker, int64_t now_ns)
     }
     case MSG_PING:
         m.type = MSG_PONG;
-        act_tell(broker, client, &m);
+        answered(broker, client, act_answer(broker, client, &m, NULL, 0), now_ns);
         break;
     case MSG_QUERY:
-        serve_query(broker, client, &m);
+        serve_query(broker, client, &m, now_ns);
         break;
     default:
         serve_refuse(broker, client, PERR_PROTOCOL, "not a message of a client", now_ns);

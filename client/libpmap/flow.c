@@ -34,7 +34,7 @@ struct flow {
     bool resuming; /* OPEN goes out although nothing is to be sent yet */
 
     /* Input */
-    int64_t grant;        /* that OPENED gave */
+    int64_t grant;        /* that OPENED gave; 0 for a job that went whole */
     int64_t input_credit; /* that is left of it; may be below 0 */
     int64_t inline_cost;  /* of what OPEN carried */
     int64_t taken_cost;   /* of the items taken since the last CREDIT */
@@ -194,12 +194,15 @@ void flow_released(struct flow *flow, uint64_t cost)
     flow->owed += cost;
 }
 
-/* Is it time to give result credit back? */
+/*
+ * Is it time to give result credit back? Input credit comes back for it, which matters for as long as there
+ * may be more input.
+ */
 static bool credit_due(struct flow *flow)
 {
     if (flow->owed == 0)
         return false;
-    if (flow->owed >= flow->window / 4 || flow->taken_cost > flow->grant / 4)
+    if (flow->owed >= flow->window / 4 || (!flow->end_sent && flow->taken_cost > flow->grant / 4))
         return true;
     return flow->input_credit <= 0 && replay_ready(&flow->replay);
 }
@@ -219,7 +222,8 @@ static void open_job(struct flow *flow, struct flow_out *out)
     uint64_t behind = out->first + out->items.count;
     out->end = flow->ended && behind == r->total;
     flow->end_sent = out->end;
-    flow->state = FLOW_OPENING;
+    flow->state = out->end ? FLOW_OPEN : FLOW_OPENING; /* a whole job is not answered with OPENED */
+    flow->result_credit = (int64_t)flow->window;
     flow->resuming = false;
 }
 
@@ -271,7 +275,6 @@ int flow_opened(struct flow *flow, uint64_t credit)
     flow->state = FLOW_OPEN;
     flow->grant = (int64_t)credit;
     flow->input_credit = flow->grant - flow->inline_cost;
-    flow->result_credit = (int64_t)flow->window;
     return 0;
 }
 

@@ -71,7 +71,7 @@ void flow_released(struct flow *flow, uint64_t cost);
 
 enum flow_state {
     FLOW_NEW,     /* OPEN has not gone out */
-    FLOW_OPENING, /* OPEN is out, OPENED has not come */
+    FLOW_OPENING, /* OPEN is out, OPENED has not come; an OPEN with all items is not answered so */
     FLOW_OPEN,
     FLOW_ENDED, /* DONE has come, or the job was refused */
 };

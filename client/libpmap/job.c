@@ -206,9 +206,13 @@ int job_results(struct pmap_job *job, const struct message *m, struct received *
 
 int job_done(struct pmap_job *job, const struct job_report *report)
 {
-    if (flow_state(job->flow) == FLOW_OPENING || flow_state(job->flow) == FLOW_NEW)
+    /* A job that was cancelled before the daemon has said OPENED may have its end at once. */
+    bool unopened =
+        flow_state(job->flow) == FLOW_OPENING && !(job->cancelled && report->outcome == OUTCOME_CANCELLED);
+    if (unopened || flow_state(job->flow) == FLOW_NEW)
         return broken(job, "DONE out of place");
     job->report = *report;
+    job->id = report->job;
     job->reported = true;
     if (flow_done(job->flow, report->outcome == OUTCOME_DONE) < 0)
         return broken(job, "DONE before all results");

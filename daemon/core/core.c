@@ -164,6 +164,21 @@ void core_session_close(struct core *core, struct session *session, int64_t now_
     free(session);
 }
 
+void core_session_block(struct core *core, struct session *session, bool blocked)
+{
+    settle_last_action(core);
+    session->blocked = blocked;
+    struct job *job;
+    RB_FOREACH (job, job_refs, &session->jobs) {
+        if (!blocked) {
+            job_tell(core, job);
+        } else if (job->queued_out) {
+            TAILQ_REMOVE(&core->outbox, job, out_link);
+            job->queued_out = false;
+        }
+    }
+}
+
 void *session_cookie(const struct session *session)
 {
     return session->cookie;

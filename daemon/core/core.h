@@ -63,6 +63,12 @@ int core_session_open(struct core *core, uid_t uid, const struct owner_limits *l
  * session. */
 void core_session_close(struct core *core, struct session *session, int64_t now_ns);
 
+/*
+ * The client does not read: nothing is to be told to this session (blocked), or it does again. Its results
+ * stay where they are meanwhile, so its own jobs stop when their windows are full, and nobody else's.
+ */
+void core_session_block(struct core *core, struct session *session, bool blocked);
+
 void *session_cookie(const struct session *session);
 
 /*** Jobs ***/
@@ -76,12 +82,13 @@ struct job_request {
     uint64_t first;           /* index of the first item wanted */
     const struct range *done; /* copied */
     uint32_t done_count;
+    bool whole; /* its OPEN holds all its items: it needs no credit, so there is no ACTION_OPENED */
 };
 
 /*
- * Opens a job. Comes out as ACTION_OPENED; inline items and the end follow by core_job_items and core_job_end
- * in the same turn. Returns 0, -EEXIST (the session has a job of that ref), -EDQUOT (the owner's limit of
- * jobs), -ENOMEM.
+ * Opens a job. Comes out as ACTION_OPENED unless it is whole; inline items and the end follow by
+ * core_job_items and core_job_end in the same turn. Returns 0, -EEXIST (the session has a job of that ref),
+ * -EDQUOT (the owner's limit of jobs), -ENOMEM.
  */
 int core_job_open(struct core *core, struct session *session, const struct job_request *request,
                   int64_t now_ns, struct job **job);

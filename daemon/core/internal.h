@@ -104,6 +104,7 @@ struct session {
     LIST_ENTRY(session) link;
     struct owner *owner;
     void *cookie;
+    bool blocked; /* its jobs are not in the outbox */
     struct job_refs jobs;
 };
 

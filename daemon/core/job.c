@@ -95,6 +95,8 @@ int core_job_open(struct core *core, struct session *session, const struct job_r
     job->out_credit = (int64_t)request->credit;
     job->item_ns = (double)request->expected_ns;
     job->growth = 1;
+    job->opened = request->whole;
+    job->report.job = job->id;
     job->opened_ns = now_ns;
 
     RB_INSERT(job_refs, &session->jobs, job);
@@ -136,7 +138,7 @@ static void sub_queued(struct core *core, struct job *job, uint64_t count)
 
 void job_tell(struct core *core, struct job *job)
 {
-    if (job->queued_out || job->session == NULL)
+    if (job->queued_out || job->session == NULL || job->session->blocked)
         return;
     job->queued_out = true;
     TAILQ_INSERT_TAIL(&core->outbox, job, out_link);
@@ -221,6 +223,8 @@ int core_job_items(struct core *core, struct job *job, uint64_t first, struct ba
     bool piece = batch->more || job->piece != NULL;
     if (job->ended || first != job->next_index || (piece && batch->count != 1))
         return -EPROTO;
+    if (batch->count > PROTOCOL_COUNT_MAX - first || (batch->more && batch->size < PROTOCOL_PIECE_MIN))
+        return -EPROTO;
     if (job->done_at < job->done_count && batch->count > job->done[job->done_at].from - first)
         return -EPROTO;
     if (job->in_credit <= 0)
@@ -257,7 +261,8 @@ int core_job_end(struct core *core, struct job *job, uint64_t total, int64_t now
     settle_last_action(core);
     if (job->cancelled)
         return 0;
-    if (job->ended || job->piece != NULL || total != job->next_index)
+    /* A range that is done behind the last item would be of items that never come. */
+    if (job->ended || job->piece != NULL || total != job->next_index || job->done_at < job->done_count)
         return -EPROTO;
     job->ended = true;
     job_tell(core, job);
@@ -421,9 +426,7 @@ bool job_next(struct core *core, struct job *job, struct action *action, int64_t
             core->out_job = job;
         return true;
     }
-    /* A job whose items are all here needs no credit: what it is told first can wait for its first results.
-     */
-    if (!job->opened && (!job->ended || !STAILQ_EMPTY(&job->ready) || is_complete(job))) {
+    if (!job->opened) {
         job->opened = true;
         action->type = ACTION_OPENED;
         action->opened.job = job->id;
@@ -441,14 +444,14 @@ bool job_next(struct core *core, struct job *job, struct action *action, int64_t
         }
         return true;
     }
-    if (job->opened && is_complete(job)) {
+    if (is_complete(job)) {
         action->type = ACTION_DONE;
         finish(core, job, &action->done);
         job_orphan(core, job, now_ns);
         core->out_job = job;
         return true;
     }
-    return job->opened && next_input_credit(job, action);
+    return next_input_credit(job, action);
 }
 
 void core_job_cancel(struct core *core, struct job *job, int64_t now_ns)
