@@ -34,6 +34,20 @@ load helper
     expect 3 pmapc map echo ::: a
 }
 
+@test "SIGTERM in the midst of a fast stream: what is on its way does not swallow what the client is told" {
+    local round
+    for round in $(seq 8); do
+        start_daemon
+        background_sh "pmapc map echo < <(env --default-signal=PIPE yes 2) >/dev/null 2>err"
+        until_true 20 status_is jobs 1 items_done '>=1000'
+        kill -TERM "$DAEMON"
+        ended $PID 3
+        complains 'stopping'
+        ended "$DAEMON" 0
+        forget_daemon "$DAEMON"
+    done
+}
+
 @test "SIGINT and SIGHUP end a private daemon as well" {
     local signal
     for signal in INT HUP; do
