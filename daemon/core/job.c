@@ -11,6 +11,9 @@ enum {
     GATHER_BYTES = 16 << 10, /* room of a batch into which small ones are copied together */
     GATHER_RECORDS = 1 << 10,
     GATHER_BELOW = 8 << 10, /* bytes of a batch that is small enough for that */
+    /* What a large item is granted at a time: as much as a piece can cost, so that the credit, of which there
+     * was some before the last one, rises above 0 again. */
+    PIECE_GRANT = PROTOCOL_MESSAGE_MAX + RECORD_COST,
 };
 
 struct job *core_job_find(struct session *session, uint64_t ref)
@@ -276,15 +279,15 @@ int core_job_end(struct core *core, struct job *job, uint64_t total, int64_t now
  */
 static void extend_for_piece(struct core *core, struct job *job)
 {
-    if (job->piece == NULL || job->in_credit > 0 || job->in_held != job->piece_cost)
+    if (job->piece == NULL || job->in_credit + (int64_t)job->in_owed > 0 || job->in_held != job->piece_cost)
         return;
     if (core->held_bytes >= core->config.queued_bytes) {
         if (core->oversized != NULL && core->oversized != job)
             return;
         core->oversized = job;
     }
-    job->in_extra += PROTOCOL_MESSAGE_MAX;
-    job->in_owed += PROTOCOL_MESSAGE_MAX;
+    job->in_extra += PIECE_GRANT;
+    job->in_owed += PIECE_GRANT;
 }
 
 void job_credit_input(struct core *core, struct job *job)
