@@ -163,6 +163,13 @@ void results_flush(struct core *core, struct job *job)
         job_tell(core, job);
 }
 
+/* Bytes of a message's frames that a block takes. */
+static size_t frames_size(const struct batch *batch)
+{
+    return batch->size + (4 + 8) * (size_t)batch->count + NOTE_SIZE * (size_t)batch->note_count +
+           batch->note_text_size;
+}
+
 bool results_next(struct core *core, struct job *job, struct action *action)
 {
     struct block *block = STAILQ_FIRST(&job->ready);
@@ -178,6 +185,7 @@ bool results_next(struct core *core, struct job *job, struct action *action)
     action->results.more = block->batch->more;
     bool piece = block->batch->more || job->sent_piece;
     job->sent_piece = block->batch->more;
+    size_t size = 0;
     do {
         const struct batch *batch = block->batch;
         STAILQ_REMOVE_HEAD(&job->ready, link);
@@ -185,13 +193,14 @@ bool results_next(struct core *core, struct job *job, struct action *action)
         core->out[core->out_count++] = block->batch;
         action->results.records += batch->count;
         action->results.size += batch->size;
+        size += frames_size(batch);
         sent->cost += batch_cost(batch);
         sent->input_cost += block->input_cost;
         spare_give(&core->spare_blocks, block);
         block = STAILQ_FIRST(&job->ready);
     } while (!piece && block != NULL && !block->batch->more && core->out_count < RESULTS_BLOCKS_MAX &&
              block->first == action->results.first + action->results.records &&
-             action->results.size + block->batch->size <= RESULTS_SIZE_SOFT &&
+             size + frames_size(block->batch) <= RESULTS_SIZE_SOFT &&
              sent->cost < (uint64_t)job->out_credit);
     action->results.count = core->out_count;
     job->out_credit -= (int64_t)sent->cost;
