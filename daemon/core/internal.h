@@ -130,7 +130,7 @@ struct job {
     bool ended;          /* next_index is the total */
     struct range *done;  /* ranges that are not wanted, from `done_at` on still ahead */
     uint32_t done_count, done_at;
-    struct batch *gather; /* small batches are copied together in here; the last segment's, no reference */
+    struct batch *gather; /* small batches are copied together in here; a segment's, no reference */
     struct batch *piece, *piece_last; /* a large item that is still arriving; a reference */
     uint64_t piece_size, piece_cost;
     int64_t in_credit;  /* what the client may still send */

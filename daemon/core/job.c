@@ -161,33 +161,38 @@ static int append_segment(struct core *core, struct job *job, uint64_t first, st
     return 0;
 }
 
-/* Copies a small batch behind what is there, into the last segment where that is made for it and has room. */
+/* Copies a small batch behind what was gathered, where there is room, and makes the last segment longer where
+ * it is what the batch continues. */
 static int gather(struct core *core, struct job *job, uint64_t first, const struct batch *batch)
 {
     struct segment *last = TAILQ_LAST(&job->segments, segment_list);
     struct batch *into = job->gather;
-    bool fits = into != NULL && last->items.batch == into && last->first + last->items.count == first &&
-                into->count_capacity - into->count >= batch->count &&
+    bool fits = into != NULL && into->count_capacity - into->count >= batch->count &&
                 into->size_capacity - into->size >= batch->size;
+    bool longer = fits && last->items.batch == into && last->first + last->items.count == first &&
+                  last->items.first + last->items.count == into->count;
     if (!fits) {
         into = batch_new(GATHER_RECORDS, GATHER_BYTES);
         if (into == NULL)
             return -ENOMEM;
     }
+    struct slice added = {into, into->count, batch->count, into->size, batch->size};
     size_t offset = 0;
     for (uint32_t i = 0; i < batch->count; i++) {
         uint32_t len = batch_length(batch, i);
         (void)batch_append(into, batch->bytes + offset, len); /* there is room */
         offset += len;
     }
-    if (fits) {
+    if (longer) {
         last->items.count += batch->count;
         last->items.size += batch->size;
         return 0;
     }
-    int rc = append_segment(core, job, first, slice_all(into));
-    batch_unref(into); /* the segment has it */
-    job->gather = rc == 0 ? into : NULL;
+    int rc = append_segment(core, job, first, added);
+    if (!fits) {
+        batch_unref(into); /* the segment has it */
+        job->gather = rc == 0 ? into : NULL;
+    }
     return rc;
 }
 

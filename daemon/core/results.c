@@ -200,8 +200,7 @@ bool results_next(struct core *core, struct job *job, struct action *action)
         block = STAILQ_FIRST(&job->ready);
     } while (!piece && block != NULL && !block->batch->more && core->out_count < RESULTS_BLOCKS_MAX &&
              block->first == action->results.first + action->results.records &&
-             size + frames_size(block->batch) <= RESULTS_SIZE_SOFT &&
-             sent->cost < (uint64_t)job->out_credit);
+             size + frames_size(block->batch) <= RESULTS_SIZE_SOFT && sent->cost < (uint64_t)job->out_credit);
     action->results.count = core->out_count;
     job->out_credit -= (int64_t)sent->cost;
     job->sent_cost += sent->cost;
