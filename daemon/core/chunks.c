@@ -338,14 +338,13 @@ static void chunk_over(struct core *core, struct chunk *chunk, bool correct, int
     if (unwanted || chunk->items.count == 0) {
         TAILQ_REMOVE(&job->chunks, chunk, job_link);
         chunk_free(core, chunk);
+    } else {
+        results_flush(core, job, chunk); /* may free it */
     }
-    if (unwanted) {
-        if (job->session == NULL && job->in_flight == 0)
-            job_free(core, job);
-        return;
-    }
-    results_flush(core, job); /* may free the chunk */
-    order_update(core, job, now_ns);
+    if (!unwanted)
+        order_update(core, job, now_ns);
+    else if (job->session == NULL && job->in_flight == 0)
+        job_free(core, job);
 }
 
 static struct chunk *find_chunk(struct worker *worker, uint64_t id)
@@ -406,7 +405,7 @@ int core_worked(struct core *core, struct worker *worker, uint64_t id, struct ba
     if (last) {
         chunk_over(core, chunk, true, now_ns);
     } else {
-        results_flush(core, job);
+        results_flush(core, job, chunk);
         order_update(core, job, now_ns);
     }
     return 0;

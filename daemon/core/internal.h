@@ -259,8 +259,9 @@ int results_add(struct core *core, struct chunk *chunk, struct batch *batch, uin
 /* The item that the chunk's worker was in the middle of fails: part of its result may have gone out. 0 or
  * -ENOMEM. */
 int results_break(struct core *core, struct chunk *chunk);
-/* Moves what may go out now to the job's ready list, and frees chunks that are through. */
-void results_flush(struct core *core, struct job *job);
+/* Moves what may go out now to the job's ready list, and frees chunks that are through. changed: the chunk
+ * that has more results, or has had its worker's last word. */
+void results_flush(struct core *core, struct job *job, struct chunk *changed);
 /* The next message of results, into *action; false when there is none or no credit for it. */
 bool results_next(struct core *core, struct job *job, struct action *action);
 /* Drops a list of blocks of this job. */

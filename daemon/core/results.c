@@ -138,25 +138,33 @@ static void flush_chunk_unordered(struct job *job, struct chunk *chunk)
     }
 }
 
-static void flush_unordered(struct core *core, struct job *job)
+static void flush_or_end(struct core *core, struct job *job, struct chunk *chunk)
 {
-    if (job->piece_owner != NULL)
-        flush_chunk_unordered(job, job->piece_owner);
+    flush_chunk_unordered(job, chunk);
+    if (chunk->worker == NULL && STAILQ_EMPTY(&chunk->blocks))
+        end_chunk(core, job, chunk);
+}
+
+static void flush_unordered(struct core *core, struct job *job, struct chunk *changed)
+{
+    bool held_others_up = job->piece_owner == changed;
+    flush_or_end(core, job, changed);
+    if (!held_others_up || job->piece_owner != NULL)
+        return;
+    /* Its large result is through, and any other chunk may have waited for that. */
     struct chunk *chunk, *next;
     for (chunk = TAILQ_FIRST(&job->chunks); chunk != NULL; chunk = next) {
         next = TAILQ_NEXT(chunk, job_link);
-        flush_chunk_unordered(job, chunk);
-        if (chunk->worker == NULL && STAILQ_EMPTY(&chunk->blocks))
-            end_chunk(core, job, chunk);
+        flush_or_end(core, job, chunk);
     }
 }
 
-void results_flush(struct core *core, struct job *job)
+void results_flush(struct core *core, struct job *job, struct chunk *changed)
 {
     if (job->session == NULL || job->cancelled)
         return;
     if (job->options.unordered)
-        flush_unordered(core, job);
+        flush_unordered(core, job, changed);
     else
         flush_ordered(core, job);
     if (!STAILQ_EMPTY(&job->ready) || job->ended)
