@@ -424,6 +424,8 @@ void core_worker_gone(struct core *core, struct worker *worker, int64_t now_ns)
             next_items(chunk, 1, &cost);
             if (results_break(core, chunk) == 0)
                 job->in_flight_cost -= cost;
+            else
+                core_job_cancel(core, job, now_ns); /* what has gone out cannot be taken back */
         }
         chunk_over(core, chunk, false, now_ns);
     }

@@ -125,7 +125,8 @@ void core_job_cancel(struct core *core, struct job *job, int64_t now_ns);
 /* A worker is there and idle. Returns 0 or -ENOMEM. */
 int core_worker_add(struct core *core, void *cookie, int64_t now_ns, struct worker **worker);
 
-/* It has died or left: what it held is run elsewhere. Frees the worker. */
+/* It has died or left: what it held is run elsewhere, but for an item of whose result a piece had come: that
+ * one fails (with no memory to say so, its job is cancelled). Frees the worker. */
 void core_worker_gone(struct core *core, struct worker *worker, int64_t now_ns);
 
 void *worker_cookie(const struct worker *worker);
