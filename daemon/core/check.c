@@ -91,7 +91,13 @@ static const char *check_job(const struct core *core, const struct job *job)
           "a job has more slots than it asked for");
     CHECK(job->owner->runnable || !job->runnable, "an owner with work is not in the tree");
     CHECK(!job->runnable || TAILQ_EMPTY(&core->idle), "a job waits while a slot is free");
-    if (!STAILQ_EMPTY(&job->ready) && !job->session->blocked)
+    bool stuck = job->piece != NULL && job->in_credit + (int64_t)job->in_owed <= 0;
+    CHECK(!stuck || job->in_held != job->piece_cost || job->refused, "a large item gets no credit");
+    if (job->session->blocked)
+        return NULL;
+    CHECK(job->in_credit > 0 || job->in_owed == 0 || job->ended || job->cancelled,
+          "credit is not given back to who has none");
+    if (!STAILQ_EMPTY(&job->ready))
         CHECK(job->out_credit <= 0, "results wait although there is credit for them");
     return NULL;
 }

@@ -54,6 +54,7 @@ struct core *core_new(const struct core_config *config)
     LIST_INIT(&core->sessions);
     LIST_INIT(&core->orphans);
     TAILQ_INIT(&core->outbox);
+    TAILQ_INIT(&core->refused);
     TAILQ_INIT(&core->controls);
     TAILQ_INIT(&core->idle);
     TAILQ_INIT(&core->hungry);
@@ -120,6 +121,7 @@ static struct owner *owner_get(struct core *core, uid_t uid)
     share_init(&owner->share, 1);
     RB_INIT(&owner->jobs);
     TAILQ_INIT(&owner->capped);
+    TAILQ_INIT(&owner->refused);
     RB_INSERT(owner_uids, &core->owners, owner);
     core->owner_count++;
     return owner;
@@ -213,6 +215,7 @@ bool core_next(struct core *core, int64_t now_ns, struct action *action)
         return true;
     }
 
+    job_try_refused(core);
     struct job *job;
     while ((job = TAILQ_FIRST(&core->outbox)) != NULL) {
         TAILQ_REMOVE(&core->outbox, job, out_link);

@@ -42,7 +42,8 @@ struct owner_limits {
     uint32_t weight;       /* at least 1 */
     uint32_t slots;        /* most slots at once; 0: no cap */
     uint32_t jobs;         /* most open jobs */
-    uint64_t queued_bytes; /* unfinished input and untaken results of all the owner's jobs */
+    uint64_t queued_bytes; /* unfinished input and untaken results of all the owner's jobs; one item may
+                              exceed it */
 };
 
 /* NULL when memory is short. */

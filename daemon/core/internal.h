@@ -84,7 +84,8 @@ RB_HEAD(owner_shares, owner);
 
 struct owner {
     RB_ENTRY(owner) uid_link;
-    RB_ENTRY(owner) share_link; /* in core->runnable while `runnable` */
+    TAILQ_ENTRY(owner) refused_link; /* in core->refused while `refused` is not empty */
+    RB_ENTRY(owner) share_link;      /* in core->runnable while `runnable` */
     uid_t uid;
     struct owner_limits limits;
     struct share share;
@@ -93,9 +94,11 @@ struct owner {
     struct job_shares jobs;   /* those that could have a chunk cut */
     TAILQ_HEAD(, job) capped; /* those that could, were it not for a cap on slots */
     uint32_t sessions, open_jobs;
-    uint32_t lanes;     /* workers that hold a chunk of this owner's */
-    uint32_t in_flight; /* chunks at workers */
-    uint64_t granted;   /* sum of its jobs' input windows */
+    uint32_t lanes;            /* workers that hold a chunk of this owner's */
+    uint32_t in_flight;        /* chunks at workers */
+    uint64_t granted;          /* sum of its jobs' input windows */
+    TAILQ_HEAD(, job) refused; /* jobs whose large items wait until they may exceed the limits */
+    struct job *oversized;     /* the job that may hold more than the owner's limit for one large item */
     uint64_t queued_items, held_bytes, items_done;
     int64_t run_ns, cpu_ns;
 };
@@ -115,13 +118,14 @@ struct job {
     TAILQ_ENTRY(job) capped_link; /* in owner->capped while `capped` */
     TAILQ_ENTRY(job) out_link;    /* in core->outbox while `queued_out` */
     LIST_ENTRY(job) orphan_link;
+    TAILQ_ENTRY(job) refused_link; /* in owner->refused while `refused` */
     uint64_t id, ref;
     struct session *session; /* NULL: an orphan, which only waits for its chunks */
     struct owner *owner;
     const void *function;
     struct job_options options;
     struct share share;
-    bool runnable, capped, queued_out, opened, cancelled;
+    bool runnable, capped, queued_out, opened, cancelled, refused;
 
     /* Input. in_credit + in_held + in_owed == in_window + in_extra, always. */
     TAILQ_HEAD(segment_list, segment) segments; /* ascending */
@@ -187,8 +191,9 @@ struct core {
     uint32_t worker_count, runnable_owners, runnable_jobs, capped_jobs;
     int64_t next_check_ns; /* when running chunks are to be looked at */
     uint64_t next_job, next_chunk;
-    uint64_t granted;      /* sum of all input windows */
-    struct job *oversized; /* the job that may hold more than the daemon's limit for one large item */
+    uint64_t granted;            /* sum of all input windows */
+    struct job *oversized;       /* the job that may hold more than the daemon's limit for one large item */
+    TAILQ_HEAD(, owner) refused; /* those with refused jobs, who has waited longest first */
     uint32_t session_count, owner_count, job_count, orphan_chunks;
     uint64_t queued_items, held_bytes;
     uint64_t jobs_done, items_done, items_failed, chunks_done;
@@ -251,6 +256,8 @@ void job_hand_back(struct core *core, struct chunk *chunk);
 /* Gives input credit back for what was delivered, or more of it for a large item, and tells the session when
  * it is time. */
 void job_credit_input(struct core *core, struct job *job);
+/* Gives each owner's first job whose large item had to wait more credit, where the limits allow it now. */
+void job_try_refused(struct core *core);
 
 /*** results.c: ordering ***/
 

@@ -278,19 +278,61 @@ int core_job_end(struct core *core, struct job *job, uint64_t total, int64_t now
 }
 
 /*
+ * May this job's large item hold more than its window? Over its owner's limit only one of the owner's jobs at
+ * a time may, and over the limit for all owners one of all. Whoever has the turn of all has its owner's too,
+ * so no two can wait for each other.
+ */
+static bool may_exceed(struct core *core, struct job *job)
+{
+    struct owner *owner = job->owner;
+    bool over = core->held_bytes >= core->config.queued_bytes;
+    if (!over && owner->held_bytes < owner->limits.queued_bytes)
+        return true;
+    if (owner->oversized != NULL && owner->oversized != job)
+        return false;
+    if (over && core->oversized != NULL && core->oversized != job)
+        return false;
+    owner->oversized = job;
+    if (over)
+        core->oversized = job;
+    return true;
+}
+
+/* An owner's jobs are all refused for the same reason, so only the first one need be tried: whoever has the
+ * owner's turn, which waits for the turn of all. */
+static void set_refused(struct core *core, struct job *job, bool refused)
+{
+    struct owner *owner = job->owner;
+    if (refused == job->refused)
+        return;
+    job->refused = refused;
+    if (refused) {
+        if (TAILQ_EMPTY(&owner->refused))
+            TAILQ_INSERT_TAIL(&core->refused, owner, refused_link);
+        if (owner->oversized == job)
+            TAILQ_INSERT_HEAD(&owner->refused, job, refused_link);
+        else
+            TAILQ_INSERT_TAIL(&owner->refused, job, refused_link);
+    } else {
+        TAILQ_REMOVE(&owner->refused, job, refused_link);
+        TAILQ_REMOVE(&core->refused, owner, refused_link);
+        if (!TAILQ_EMPTY(&owner->refused))
+            TAILQ_INSERT_TAIL(&core->refused, owner, refused_link); /* the others first */
+    }
+}
+
+/*
  * A large item that has used up all credit and is the only thing that keeps the rest from coming back is
- * granted more, message by message, until it is whole. Over the limit for all owners together only one job at
- * a time may do that.
+ * granted more, message by message, until it is whole.
  */
 static void extend_for_piece(struct core *core, struct job *job)
 {
-    if (job->piece == NULL || job->in_credit + (int64_t)job->in_owed > 0 || job->in_held != job->piece_cost)
+    bool needed =
+        job->piece != NULL && job->in_credit + (int64_t)job->in_owed <= 0 && job->in_held == job->piece_cost;
+    bool granted = needed && may_exceed(core, job);
+    set_refused(core, job, needed && !granted);
+    if (!granted)
         return;
-    if (core->held_bytes >= core->config.queued_bytes) {
-        if (core->oversized != NULL && core->oversized != job)
-            return;
-        core->oversized = job;
-    }
     job->in_extra += PIECE_GRANT;
     job->in_owed += PIECE_GRANT;
 }
@@ -304,15 +346,22 @@ void job_credit_input(struct core *core, struct job *job)
         job_tell(core, job);
 }
 
-/* Another job may have its turn at exceeding the limit with one large item. */
+/* Another job may have its turn at exceeding the limits with one large item; see job_try_refused. */
 static void end_oversized(struct core *core, struct job *job)
 {
-    if (core->oversized != job)
-        return;
-    core->oversized = NULL;
-    struct job *other;
-    RB_FOREACH (other, job_ids, &core->jobs)
-        job_credit_input(core, other);
+    if (core->oversized == job)
+        core->oversized = NULL;
+    if (job->owner->oversized == job)
+        job->owner->oversized = NULL;
+}
+
+void job_try_refused(struct core *core)
+{
+    struct owner *owner, *next;
+    for (owner = TAILQ_FIRST(&core->refused); owner != NULL; owner = next) {
+        next = TAILQ_NEXT(owner, refused_link);
+        job_credit_input(core, TAILQ_FIRST(&owner->refused));
+    }
 }
 
 static bool next_input_credit(struct job *job, struct action *action)
@@ -350,7 +399,7 @@ int core_job_credit(struct core *core, struct job *job, uint64_t bytes, int64_t 
         job->in_owed += back - extra;
         spare_give(&core->spare_sent, sent);
     }
-    if (job->in_extra == 0)
+    if (job->in_extra == 0 || (job->piece == NULL && job->in_held <= job->in_window))
         end_oversized(core, job);
     job_credit_input(core, job);
     if (!STAILQ_EMPTY(&job->ready))
@@ -498,6 +547,7 @@ void job_drop(struct core *core, struct job *job)
     job->gather = NULL;
     batch_unref(job->piece);
     job->piece = job->piece_last = NULL;
+    set_refused(core, job, false);
     results_drop(core, job, &job->ready);
     struct chunk *chunk, *next;
     for (chunk = TAILQ_FIRST(&job->chunks); chunk != NULL; chunk = next) {
