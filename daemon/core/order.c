@@ -4,6 +4,8 @@
  */
 #include "daemon/core/internal.h"
 
+#include <math.h>
+
 static int compare_u64(uint64_t a, uint64_t b)
 {
     return (a > b) - (a < b);
@@ -85,6 +87,65 @@ bool order_capped(const struct job *job)
            (job->owner->limits.slots != 0 && job->owner->lanes >= job->owner->limits.slots);
 }
 
+/* The owner that is least advanced, its key brought up to date; NULL when none is runnable. */
+static struct owner *least_owner(struct core *core, int64_t now_ns)
+{
+    struct owner *owner;
+    while ((owner = RB_MIN(owner_shares, &core->runnable)) != NULL) {
+        double key = share_key(&owner->share, now_ns);
+        if (key <= owner->share.key)
+            break;
+        RB_REMOVE(owner_shares, &core->runnable, owner);
+        owner->share.key = key;
+        RB_INSERT(owner_shares, &core->runnable, owner);
+    }
+    return owner;
+}
+
+static struct job *first_job(struct owner *owner, int32_t priority)
+{
+    struct job *job = RB_MIN(job_shares, &owner->jobs);
+    if (job == NULL || job->options.priority == priority)
+        return job;
+    struct job before = {.options.priority = priority, .share.key = -HUGE_VAL};
+    job = RB_NFIND(job_shares, &owner->jobs, &before);
+    return job != NULL && job->options.priority == priority ? job : NULL;
+}
+
+/* The same among an owner's jobs of one priority. */
+static struct job *least_job(struct owner *owner, int32_t priority, int64_t now_ns)
+{
+    struct job *job;
+    while ((job = first_job(owner, priority)) != NULL) {
+        double key = share_key(&job->share, now_ns);
+        if (key <= job->share.key)
+            break;
+        RB_REMOVE(job_shares, &owner->jobs, job);
+        job->share.key = key;
+        RB_INSERT(job_shares, &owner->jobs, job);
+    }
+    return job;
+}
+
+/*
+ * Whoever gets work joins those that wait, ahead of them by no more than a chunk's time: enough to be served
+ * next after a cap has held it up, and too little to make others wait for what it did not ask for. Where
+ * nobody waits, who was served last stands for them.
+ */
+static void owner_wake(struct core *core, struct owner *owner, int64_t now_ns)
+{
+    const struct owner *least = least_owner(core, now_ns);
+    double lead = (double)core->config.chunk_target_ns / owner->share.weight;
+    share_wake(&owner->share, least != NULL ? least->share.key - lead : core->present, now_ns);
+}
+
+static void job_wake(struct core *core, struct job *job, int64_t now_ns)
+{
+    const struct job *least = least_job(job->owner, job->options.priority, now_ns);
+    double lead = (double)core->config.chunk_target_ns;
+    share_wake(&job->share, least != NULL ? least->share.key - lead : job->owner->present, now_ns);
+}
+
 static void owner_update(struct core *core, struct owner *owner, int64_t now_ns)
 {
     bool runnable = !RB_EMPTY(&owner->jobs);
@@ -96,8 +157,7 @@ static void owner_update(struct core *core, struct owner *owner, int64_t now_ns)
         RB_REMOVE(owner_shares, &core->runnable, owner);
         return;
     }
-    if (owner->in_flight == 0)
-        share_wake(&owner->share, core->present, now_ns);
+    owner_wake(core, owner, now_ns);
     owner->share.key = share_key(&owner->share, now_ns);
     RB_INSERT(owner_shares, &core->runnable, owner);
 }
@@ -121,8 +181,7 @@ static void job_update(struct core *core, struct job *job, int64_t now_ns)
     job->runnable = runnable;
     if (runnable) {
         core->runnable_jobs++;
-        if (job->in_flight == 0)
-            share_wake(&job->share, owner->present, now_ns);
+        job_wake(core, job, now_ns);
         job->share.key = share_key(&job->share, now_ns);
         RB_INSERT(job_shares, &owner->jobs, job);
     } else {
@@ -172,35 +231,12 @@ void order_moved(struct core *core, struct job *job, int64_t now_ns)
     }
 }
 
-static struct owner *pick_owner(struct core *core, int64_t now_ns)
-{
-    struct owner *owner;
-    while ((owner = RB_MIN(owner_shares, &core->runnable)) != NULL) {
-        double key = share_key(&owner->share, now_ns);
-        if (key <= owner->share.key)
-            break;
-        RB_REMOVE(owner_shares, &core->runnable, owner);
-        owner->share.key = key;
-        RB_INSERT(owner_shares, &core->runnable, owner);
-    }
-    return owner;
-}
-
 struct job *order_pick(struct core *core, int64_t now_ns)
 {
-    struct owner *owner = pick_owner(core, now_ns);
+    struct owner *owner = least_owner(core, now_ns);
     if (owner == NULL)
         return NULL;
-    struct job *job;
-    for (;;) {
-        job = RB_MIN(job_shares, &owner->jobs);
-        double key = share_key(&job->share, now_ns);
-        if (key <= job->share.key)
-            break;
-        RB_REMOVE(job_shares, &owner->jobs, job);
-        job->share.key = key;
-        RB_INSERT(job_shares, &owner->jobs, job);
-    }
+    struct job *job = least_job(owner, RB_MIN(job_shares, &owner->jobs)->options.priority, now_ns);
     core->present = owner->share.key > core->present ? owner->share.key : core->present;
     owner->present = job->share.key > owner->present ? job->share.key : owner->present;
     return job;

@@ -24,8 +24,9 @@ double share_key(const struct share *s, int64_t now_ns)
 void share_wake(struct share *s, double present, int64_t now_ns)
 {
     share_advance(s, now_ns);
-    if (s->vtime < present)
-        s->vtime = present;
+    double behind = present - share_key(s, now_ns);
+    if (behind > 0)
+        s->vtime += behind;
 }
 
 void share_commit(struct share *s, int64_t expected_ns)

@@ -31,8 +31,8 @@ void share_advance(struct share *s, int64_t now_ns);
 /* Its place in the order, now. */
 double share_key(const struct share *s, int64_t now_ns);
 
-/* It has been idle and comes back: past idleness is no credit. present: the virtual time of whoever was
- * served last. */
+/* It has work again: that it had none, or less than its share, is no credit. present: what its key must be at
+ * least. */
 void share_wake(struct share *s, double present, int64_t now_ns);
 
 /* A chunk was queued at a worker, or (negative) left that queue. */
