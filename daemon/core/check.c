@@ -163,7 +163,8 @@ const char *core_check(const struct core *core, int64_t now_ns)
     struct owner *owner;
     RB_FOREACH (owner, owner_uids, (struct owner_uids *)&core->owners) {
         owners++;
-        owner_lanes_bad += owner->limits.slots != 0 && owner->lanes > owner->limits.slots;
+        owner_lanes_bad += owner->limits.slots != 0 && owner->lanes > owner->limits.slots &&
+                           owner->lanes > owner->lanes_before;
         CHECK(owner->runnable == !RB_EMPTY(&owner->jobs),
               "an owner is in the tree without work, or the reverse");
     }

@@ -108,7 +108,7 @@ void core_free(struct core *core)
     free(core);
 }
 
-static struct owner *owner_get(struct core *core, uid_t uid)
+static struct owner *owner_get(struct core *core, uid_t uid, const struct owner_limits *limits)
 {
     struct owner key = {.uid = uid};
     struct owner *owner = RB_FIND(owner_uids, &core->owners, &key);
@@ -118,7 +118,8 @@ static struct owner *owner_get(struct core *core, uid_t uid)
     if (owner == NULL)
         return NULL;
     owner->uid = uid;
-    share_init(&owner->share, 1);
+    owner->limits = *limits;
+    share_init(&owner->share, limits->weight);
     RB_INIT(&owner->jobs);
     TAILQ_INIT(&owner->capped);
     TAILQ_INIT(&owner->refused);
@@ -132,15 +133,14 @@ int core_session_open(struct core *core, uid_t uid, const struct owner_limits *l
 {
     settle_last_action(core);
     struct session *s = calloc(1, sizeof *s);
-    struct owner *owner = s != NULL ? owner_get(core, uid) : NULL;
+    struct owner *owner = s != NULL ? owner_get(core, uid, limits) : NULL;
     if (owner == NULL) {
         free(s);
         return -ENOMEM;
     }
+    if (owner->limits.weight != limits->weight || owner->limits.slots != limits->slots)
+        owner->changed = core->changed = true; /* which matters from the next decision on */
     owner->limits = *limits;
-    /* Weights are ratios; a change counts from here on, so what was charged until now keeps its old weight.
-     */
-    owner->share.weight = limits->weight != 0 ? limits->weight : 1;
     s->owner = owner;
     s->cookie = cookie;
     RB_INIT(&s->jobs);
@@ -186,6 +186,18 @@ void *session_cookie(const struct session *session)
     return session->cookie;
 }
 
+/* Owners have other weights and caps than before. */
+static void change_limits(struct core *core, int64_t now_ns)
+{
+    struct owner *owner;
+    RB_FOREACH (owner, owner_uids, &core->owners) {
+        if (owner->changed)
+            order_owner_changed(core, owner, now_ns);
+        owner->changed = false;
+    }
+    core->changed = false;
+}
+
 static bool next_control(struct core *core, struct action *action)
 {
     struct chunk *chunk = TAILQ_FIRST(&core->controls);
@@ -202,6 +214,8 @@ static bool next_control(struct core *core, struct action *action)
 bool core_next(struct core *core, int64_t now_ns, struct action *action)
 {
     settle_last_action(core);
+    if (core->changed)
+        change_limits(core, now_ns);
     if (next_control(core, action))
         return true;
 

@@ -90,11 +90,13 @@ struct owner {
     struct owner_limits limits;
     struct share share;
     bool runnable;
+    bool changed;             /* its limits, and its jobs have not been looked at since */
     double present;           /* virtual time of the job that was served last */
     struct job_shares jobs;   /* those that could have a chunk cut */
     TAILQ_HEAD(, job) capped; /* those that could, were it not for a cap on slots */
     uint32_t sessions, open_jobs;
     uint32_t lanes;            /* workers that hold a chunk of this owner's */
+    uint32_t lanes_before;     /* when its cap was changed last: no more than these may exceed it */
     uint32_t in_flight;        /* chunks at workers */
     uint64_t granted;          /* sum of its jobs' input windows */
     TAILQ_HEAD(, job) refused; /* jobs whose large items wait until they may exceed the limits */
@@ -185,6 +187,7 @@ struct core {
     LIST_HEAD(, session) sessions;
     struct job_ids jobs;
     LIST_HEAD(, job) orphans;
+    bool changed;                          /* an owner's limits have */
     TAILQ_HEAD(job_queue, job) outbox;     /* jobs that may have something to tell their sessions */
     struct chunk_list controls;            /* chunks whose worker is to be told something */
     struct worker_list idle, hungry, full; /* no chunk; room for queued ones; none */
@@ -233,6 +236,8 @@ bool order_capped(const struct job *job);
 /* The owner's lanes have come below its cap, or up to it: all of its jobs are looked at. */
 void order_owner_freed(struct core *core, struct owner *owner, int64_t now_ns);
 void order_owner_full(struct core *core, struct owner *owner, int64_t now_ns);
+/* It has another weight or cap than before. */
+void order_owner_changed(struct core *core, struct owner *owner, int64_t now_ns);
 /* Slots that it may use at most. */
 uint32_t order_slots(const struct core *core, const struct job *job);
 

@@ -216,6 +216,20 @@ void order_owner_full(struct core *core, struct owner *owner, int64_t now_ns)
     owner_update(core, owner, now_ns);
 }
 
+void order_owner_changed(struct core *core, struct owner *owner, int64_t now_ns)
+{
+    owner->lanes_before = owner->lanes;
+    order_owner_freed(core, owner, now_ns);
+    order_owner_full(core, owner, now_ns);
+    if (owner->runnable)
+        RB_REMOVE(owner_shares, &core->runnable, owner);
+    share_advance(&owner->share, now_ns); /* what ran until now is charged with the old weight */
+    owner->share.weight = owner->limits.weight != 0 ? owner->limits.weight : 1;
+    owner->share.key = share_key(&owner->share, now_ns);
+    if (owner->runnable)
+        RB_INSERT(owner_shares, &core->runnable, owner);
+}
+
 void order_moved(struct core *core, struct job *job, int64_t now_ns)
 {
     struct owner *owner = job->owner;
