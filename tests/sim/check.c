@@ -56,6 +56,17 @@ static unsigned check_slots(struct world *world)
     return world->workers_here - busy;
 }
 
+/* The job's window: as OPENED has said it, or else that which each job is sure of. */
+static uint64_t window_of(const struct world *world, const struct ledger *ledger)
+{
+    const struct owner_limits *limits = &ledger->job->client->owner->limits;
+    uint64_t most = world->config.job_window ? world->config.job_window : 4 << 20;
+    uint64_t sure = limits->queued_bytes / 2 / (limits->jobs ? limits->jobs : 1);
+    if (sure < 1024)
+        sure = 1024;
+    return ledger->in_window ? ledger->in_window : sure < most ? sure : most;
+}
+
 /* Has the job a reason to leave a free worker alone? */
 static bool may_wait(const struct world *world, const struct ledger *ledger)
 {
@@ -67,7 +78,7 @@ static bool may_wait(const struct world *world, const struct ledger *ledger)
         return true;
     /* What results will come can only be guessed from those that came, so the window counts as open while it
      * has room for twice the guess. */
-    uint64_t window = ledger->in_window ? ledger->in_window : 1024;
+    uint64_t window = window_of(world, ledger);
     double growth = ledger->finished_in ? (double)ledger->finished_out / (double)ledger->finished_in : 1;
     double guess = (double)(ledger->held + ledger->at_workers) + growth * (double)ledger->inputs_at_workers;
     return 2 * guess >= (double)window;
@@ -83,7 +94,7 @@ static void check_conservation(struct world *world, unsigned idle)
         broken(world, "work conservation",
                "%u workers are idle and job %" PRIu64 " has %" PRIu64 " items waiting, %" PRIu64
                " bytes of results held in a window of %" PRIu64,
-               idle, ledger->id, ledger->queued, ledger->held, ledger->in_window);
+               idle, ledger->id, ledger->queued, ledger->held, window_of(world, ledger));
         return;
     }
 }

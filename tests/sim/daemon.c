@@ -66,6 +66,7 @@ static void open_job(struct world *world, struct connection *connection, struct 
         .first = packet->first,
         .done = packet->done,
         .done_count = packet->done_count,
+        .whole = packet->end && world->fault != FAULT_WHOLE,
     };
     if (world->fault == FAULT_CHUNKSIZE && request.options.chunksize > 0)
         request.options.chunksize++;

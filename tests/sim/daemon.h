@@ -19,6 +19,7 @@ struct ledger {
     struct connection *connection;
     uint64_t id; /* the core's; 0: not known yet */
     bool open;   /* not DONE, and its session is there */
+    bool whole;  /* its OPEN said the end: no OPENED and no credit */
     bool cancelled;
     bool ended; /* the end was said */
     uint64_t first, next_in, next_out;
@@ -32,7 +33,7 @@ struct ledger {
     uint64_t sent, failed, bytes_in, bytes_out;
     int64_t run_ns; /* of WORKED; exact while no worker has died */
     bool worker_died;
-    uint64_t in_granted, in_used; /* input credit; in_granted 0 until OPENED */
+    uint64_t in_granted, in_used; /* input credit; in_granted 0 until OPENED, and of a whole job */
     uint64_t in_window;           /* the first grant */
     uint64_t out_window, out_sent, out_back;
     uint64_t most_message; /* cost of the largest message of items so far */

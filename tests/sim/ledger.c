@@ -54,6 +54,7 @@ struct ledger *ledger_open(struct world *world, struct connection *connection, c
     ledger->connection = connection;
     ledger->items = need_zeroed(ledger->job->work.items, 1);
     ledger->first = packet->first;
+    ledger->whole = packet->end;
     ledger->done = need(packet->done_count * sizeof *ledger->done);
     ledger->done_count = packet->done_count;
     ledger->unwanted = packet->first;
@@ -256,7 +257,7 @@ void ledger_worker_gone(struct world *world, struct worker_model *worker)
 
 void ledger_opened(struct world *world, struct ledger *ledger, const struct action *action)
 {
-    if (ledger->in_granted > 0)
+    if (ledger->in_granted > 0 || ledger->whole)
         broken(world, "window", "job %" PRIu64 " was opened twice", ledger->job->ref);
     if (ledger->id != 0 && ledger->id != action->opened.job)
         broken(world, "ids", "job %" PRIu64 " is %" PRIu64 " now", ledger->id, action->opened.job);
@@ -268,6 +269,8 @@ void ledger_credit(struct world *world, struct ledger *ledger, uint64_t bytes)
 {
     if (ledger->in_granted == 0)
         broken(world, "window", "job %" PRIu64 ": credit before it was opened", ledger->job->ref);
+    if (ledger->ended)
+        broken(world, "window", "job %" PRIu64 ": credit after its end", ledger->job->ref);
     ledger->in_granted += bytes;
 }
 
@@ -283,7 +286,7 @@ void ledger_results(struct world *world, struct ledger *ledger, const struct act
     if (records != action->results.records || size != action->results.size || records == 0)
         broken(world, "batches", "RESULTS of %u records and %" PRIu64 " bytes are said to be %u and %zu",
                records, size, action->results.records, action->results.size);
-    if (ledger->in_granted == 0)
+    if (ledger->in_granted == 0 && !ledger->whole)
         broken(world, "window", "job %" PRIu64 ": results before it was opened", ledger->job->ref);
     if (ledger->out_sent - ledger->out_back >= ledger->out_window)
         broken(world, "window", "job %" PRIu64 ": results without credit", ledger->job->ref);
@@ -312,6 +315,8 @@ void ledger_done(struct world *world, struct ledger *ledger, const struct job_re
 {
     uint64_t ref = ledger->job->ref;
     ledger_closed(world, ledger);
+    if (report->job == 0 || (ledger->id != 0 && ledger->id != report->job))
+        broken(world, "ids", "job %" PRIu64 " is %" PRIu64 " in its DONE", ledger->id, report->job);
     if ((report->slots == 0 && world->workers_here > 0) || report->queue_ns < 0 || report->run_ns < 0 ||
         (ledger->job->options.slots > 0 && report->slots > ledger->job->options.slots &&
          world->fault != FAULT_SLOTS))
@@ -321,6 +326,8 @@ void ledger_done(struct world *world, struct ledger *ledger, const struct job_re
             broken(world, "every job ends", "job %" PRIu64 " was cancelled by the core", ref);
         return;
     }
+    if (ledger->in_granted == 0 && !ledger->whole)
+        broken(world, "window", "job %" PRIu64 ": done before it was opened", ref);
     uint64_t wanted = ledger->next_in - ledger->unwanted;
     if (!ledger->ended || ledger->sent != wanted)
         broken(world, "one result each", "job %" PRIu64 " is done with %" PRIu64 " results of %" PRIu64, ref,

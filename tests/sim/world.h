@@ -39,6 +39,7 @@ enum {
     X(SLOTS, "slots", "slots")                                                                               \
     X(OWNER_CAP, "owner-cap", "owner's slots")                                                               \
     X(UNORDERED, "unordered", "order")                                                                       \
+    X(WHOLE, "whole", "window")                                                                              \
     X(LATE_ACTIONS, "late-actions", "work conservation")                                                     \
     X(WEIGHT, "weight", "fair share")
 

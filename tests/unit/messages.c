@@ -53,6 +53,7 @@ static struct text some_text(struct maker *k)
 static struct job_report report(struct maker *k)
 {
     return (struct job_report){
+        .job = ANY64(k),
         .outcome = (uint8_t)number(k, OUTCOME_CANCELLED),
         .items = INDEX(k),
         .failed = INDEX(k),
@@ -188,7 +189,7 @@ struct message make(struct maker *k, enum message_type type)
 
 static bool same_report(const struct job_report *a, const struct job_report *b)
 {
-    return EQUAL(outcome) && EQUAL(items) && EQUAL(failed) && EQUAL(retried) && EQUAL(chunks) &&
+    return EQUAL(job) && EQUAL(outcome) && EQUAL(items) && EQUAL(failed) && EQUAL(retried) && EQUAL(chunks) &&
            EQUAL(slots) && EQUAL(queue_ns) && EQUAL(run_ns) && EQUAL(cpu_ns) && EQUAL(bytes_in) &&
            EQUAL(bytes_out);
 }

@@ -33,7 +33,8 @@ static void assert_says(const pmap *pool, const char *words)
 
 static struct job_report report_of(uint64_t items, uint64_t failed)
 {
-    return (struct job_report){.items = items,
+    return (struct job_report){.job = 42,
+                               .items = items,
                                .failed = failed,
                                .chunks = 4,
                                .slots = 2,
@@ -45,15 +46,21 @@ static struct job_report report_of(uint64_t items, uint64_t failed)
 }
 
 enum breach {
+    /* Of a job that has not come whole */
     RESULTS_UNOPENED,
+    OPENED_TWICE,
+    DONE_UNOPENED,
+    CANCELLED_UNOPENED,
+    DONE_BEFORE_END,
+    /* Of one that has */
     RESULTS_OUT_OF_ORDER,
     RESULTS_TWICE,
     RESULTS_UNSENT,
     RESULTS_BAD_LENGTHS,
     RESULTS_BAD_NOTE,
-    OPENED_TWICE,
+    OPENED_WHOLE,
     DONE_EARLY,
-    DONE_UNOPENED,
+    DONE_BEFORE_RESULTS,
     WELCOME_TWICE,
     GARBAGE,
     EMPTY,
@@ -62,6 +69,12 @@ enum breach {
     BREACHES,
 };
 static enum breach breach;
+
+/* Has the client said the end with OPEN? */
+static bool is_whole(enum breach which)
+{
+    return which >= RESULTS_OUT_OF_ORDER;
+}
 
 static void break_protocol(struct fake *fake)
 {
@@ -72,7 +85,9 @@ static void break_protocol(struct fake *fake)
     if (!fake_welcome(fake, 1, 1) || !fake_expect(fake, MSG_OPEN, &m))
         return;
     uint64_t ref = m.open.ref;
-    if (breach != RESULTS_UNOPENED && breach != DONE_UNOPENED)
+    if (m.open.end != is_whole(breach))
+        return; /* which ends the test, in time */
+    if (breach == OPENED_TWICE || breach == DONE_BEFORE_END)
         fake_opened(fake, ref, 1000);
     m = (struct message){.type = MSG_RESULTS, .results = {.ref = ref}};
     switch (breach) {
@@ -105,9 +120,26 @@ static void break_protocol(struct fake *fake)
         fake_result(fake, &m, "x", NULL);
         break;
     case OPENED_TWICE:
+    case OPENED_WHOLE:
         fake_opened(fake, ref, 1000);
         break;
+    case CANCELLED_UNOPENED:
+        m = (struct message){.type = MSG_DONE, .done = {.ref = ref, .done = report_of(0, 0)}};
+        m.done.done.outcome = OUTCOME_CANCELLED;
+        fake_send(fake, &m, NULL, 0);
+        break;
+    case DONE_BEFORE_END:
+        for (int i = 0; i < 2; i++, m.results.first++)
+            fake_result(fake, &m, "x", NULL);
+        fake_send(fake, &(struct message){.type = MSG_DONE, .done = {.ref = ref, .done = report_of(2, 0)}},
+                  NULL, 0);
+        break;
     case DONE_EARLY:
+        fake_result(fake, &m, "x", NULL);
+        fake_send(fake, &(struct message){.type = MSG_DONE, .done = {.ref = ref, .done = report_of(2, 0)}},
+                  NULL, 0);
+        break;
+    case DONE_BEFORE_RESULTS:
     case DONE_UNOPENED:
         fake_send(fake, &(struct message){.type = MSG_DONE, .done = {.ref = ref, .done = report_of(2, 0)}},
                   NULL, 0);
@@ -146,7 +178,7 @@ static void broken_protocol(void **state)
         assert_int_equal(pmap_open(pool, "x", NULL, &job), 0);
         assert_int_equal(pmap_put(job, "i", 1), 0);
         assert_int_equal(pmap_put(job, "j", 1), 0);
-        assert_int_equal(pmap_end(job), 0);
+        assert_int_equal(is_whole(breach) ? pmap_end(job) : pmap_flush(job), 0);
         int rc;
         while ((rc = pmap_wait_take(job, LONG_MS, &r)) == PMAP_RESULT)
             ;

@@ -79,7 +79,6 @@ static void refuses_results_without_credit(void **state)
     assert_int_equal(flow_end(flow), 0);
     assert_true(flow_next(flow, &out));
     assert_true(out.end && out.items.count == 3 && out.bytes == 40);
-    assert_int_equal(flow_opened(flow, 1000), 0);
     struct batch *one = results(1, "x");
     struct flow_verdict verdict;
     assert_int_equal(flow_results(flow, 0, one, &verdict), 0);
@@ -165,6 +164,177 @@ static void cancels(void **state)
     flow_free(flow);
 }
 
+/* Sends the OPEN of all items (again); it must have this many from `first` on, and the end. */
+static void open_whole(struct flow *flow, uint64_t first, uint32_t count)
+{
+    struct flow_out out;
+    assert_true(flow_next(flow, &out));
+    assert_int_equal(out.type, MSG_OPEN);
+    assert_int_equal(out.first, first);
+    assert_int_equal(out.items.count, count);
+    assert_true(out.end && out.done_count == 0);
+    assert_int_equal(flow_state(flow), FLOW_OPEN);
+    assert_false(flow_next(flow, &out));
+}
+
+static struct flow *whole_flow(bool no_order)
+{
+    struct flow_config config = {.ref = 1, .unordered = no_order};
+    struct flow *flow = flow_new(&config);
+    assert_non_null(flow);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(flow_put(flow, "a", 1), 0);
+    assert_int_equal(flow_end(flow), 0);
+    open_whole(flow, 0, 3);
+    return flow;
+}
+
+/* One message out and one back: it waits for no OPENED, takes none, and gives no credit back for input. */
+static void a_whole_job(void **state)
+{
+    (void)state;
+    struct batch *one = results(1, "x"), *two = results(2, "x");
+    struct flow_verdict verdict;
+    struct flow_out out;
+    for (int no_order = 0; no_order < 2; no_order++) {
+        struct flow *flow = whole_flow(no_order);
+        assert_int_equal(flow_opened(flow, 1000), -EPROTO);
+        assert_int_equal(flow_results(flow, 0, one, &verdict), 0);
+        assert_int_equal(flow_taken(flow, 0, 1), 0);
+        flow_released(flow, batch_cost(one));
+        assert_false(flow_next(flow, &out));
+        assert_int_equal(flow_results(flow, 1, two, &verdict), 0);
+        assert_int_equal(flow_done(flow, true), 0);
+        assert_int_equal(flow_taken(flow, 1, 2), 0);
+        flow_released(flow, batch_cost(two));
+        assert_false(flow_next(flow, &out));
+        flow_free(flow);
+
+        flow = whole_flow(no_order); /* DONE comes too early */
+        assert_int_equal(flow_results(flow, 0, two, &verdict), 0);
+        assert_int_equal(flow_done(flow, true), -EPROTO);
+        flow_free(flow);
+
+        flow = whole_flow(no_order); /* ERROR, with the job's number */
+        assert_int_equal(flow_done(flow, false), 0);
+        assert_int_equal(flow_state(flow), FLOW_ENDED);
+        assert_int_equal(flow_kept(flow), 0);
+        assert_false(flow_next(flow, &out));
+        flow_free(flow);
+    }
+    struct flow *flow = flow_new(&(struct flow_config){.ref = 1}); /* of no items */
+    assert_non_null(flow);
+    assert_int_equal(flow_end(flow), 0);
+    open_whole(flow, 0, 0);
+    assert_int_equal(flow_results(flow, 0, one, &verdict), -EPROTO);
+    assert_int_equal(flow_done(flow, true), 0);
+    flow_free(flow);
+    batch_unref(one);
+    batch_unref(two);
+}
+
+/* After END the input credit is of no use: what is given back is only what results need. */
+static void no_input_credit_after_the_end(void **state)
+{
+    (void)state;
+    struct batch *one = results(1, "x");
+    struct flow_verdict verdict;
+    struct flow_out out;
+    for (int end = 0; end < 2; end++) {
+        struct flow *flow = opened_flow(false, 100, three);
+        if (end) {
+            assert_int_equal(flow_end(flow), 0);
+            assert_true(flow_next(flow, &out));
+            assert_true(out.type == MSG_END && out.first == 3);
+        }
+        assert_int_equal(flow_results(flow, 0, one, &verdict), 0);
+        assert_int_equal(flow_taken(flow, 0, 1), 0);
+        flow_released(flow, batch_cost(one));
+        assert_int_equal(flow_next(flow, &out), !end); /* a third of the grant */
+        assert_true(end || (out.type == MSG_CREDIT && out.bytes == batch_cost(one)));
+        flow_free(flow);
+    }
+    batch_unref(one);
+}
+
+static void resumes_a_whole_job(void **state)
+{
+    (void)state;
+    struct batch *one = results(1, "x"), *two = results(2, "x");
+    struct flow_verdict verdict;
+    struct flow_out out;
+    struct flow *flow = whole_flow(false);
+    assert_int_equal(flow_results(flow, 0, two, &verdict), 0);
+    assert_int_equal(flow_taken(flow, 0, 1), 0); /* the other one came and will come again */
+    assert_int_equal(flow_lost(flow), 0);
+    open_whole(flow, 1, 2);
+    assert_int_equal(flow_opened(flow, 1000), -EPROTO);
+    assert_int_equal(flow_results(flow, 0, one, &verdict), -EPROTO);
+    assert_int_equal(flow_results(flow, 1, two, &verdict), 0);
+    assert_int_equal(flow_taken(flow, 1, 2), 0);
+    assert_int_equal(flow_lost(flow), 0); /* with DONE */
+    open_whole(flow, 3, 0);
+    assert_int_equal(flow_done(flow, true), 0);
+    flow_free(flow);
+
+    flow = opened_flow(false, 1000, three); /* it was not whole, and now it is */
+    assert_int_equal(flow_results(flow, 0, one, &verdict), 0);
+    assert_int_equal(flow_taken(flow, 0, 1), 0);
+    assert_int_equal(flow_end(flow), 0);
+    assert_int_equal(flow_lost(flow), 0);
+    open_whole(flow, 1, 2);
+    assert_int_equal(flow_results(flow, 1, two, &verdict), 0);
+    assert_int_equal(flow_done(flow, true), 0);
+    flow_free(flow);
+
+    flow = whole_flow(true); /* it was whole, and now there is a gap in it */
+    assert_int_equal(flow_results(flow, 1, one, &verdict), 0);
+    assert_int_equal(flow_taken(flow, 1, 1), 0);
+    assert_int_equal(flow_lost(flow), 0);
+    assert_true(flow_next(flow, &out));
+    assert_true(out.type == MSG_OPEN && out.first == 0 && out.items.count == 1 && !out.end);
+    assert_true(out.done_count == 1 && out.done[0].from == 1 && out.done[0].to == 2);
+    assert_int_equal(flow_results(flow, 0, one, &verdict), -EPROTO); /* OPENED has to come */
+    assert_int_equal(flow_opened(flow, 1000), 0);
+    assert_true(flow_next(flow, &out));
+    assert_true(out.type == MSG_ITEMS && out.first == 2);
+    assert_true(flow_next(flow, &out));
+    assert_true(out.type == MSG_END && out.first == 3);
+    flow_free(flow);
+    batch_unref(one);
+    batch_unref(two);
+}
+
+/* Before anything came, with a result on its way, and with the end on its way. */
+static void cancels_a_whole_job(void **state)
+{
+    (void)state;
+    struct batch *two = results(2, "x");
+    struct flow_verdict verdict;
+    struct flow_out out;
+    for (int late = 0; late < 3; late++) {
+        struct flow *flow = whole_flow(false);
+        flow_cancel(flow);
+        assert_true(flow_next(flow, &out));
+        assert_int_equal(out.type, MSG_CANCEL);
+        assert_false(flow_next(flow, &out));
+        assert_int_equal(flow_kept(flow), 0);
+        if (late > 0) {
+            assert_int_equal(flow_results(flow, 0, two, &verdict), 0);
+            assert_true(verdict.drop);
+        }
+        assert_int_equal(flow_done(flow, late == 2), 0);
+        assert_int_equal(flow_state(flow), FLOW_ENDED);
+        flow_free(flow);
+    }
+    struct flow *flow = whole_flow(false);
+    flow_cancel(flow);
+    assert_int_equal(flow_lost(flow), 0); /* there is nobody to answer, and nothing to go on with */
+    assert_int_equal(flow_state(flow), FLOW_ENDED);
+    flow_free(flow);
+    batch_unref(two);
+}
+
 static void refuses_what_is_too_large(void **state)
 {
     (void)state;
@@ -179,8 +349,14 @@ static void refuses_what_is_too_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_wrong_results),     cmocka_unit_test(refuses_results_without_credit),
-        cmocka_unit_test(finds_a_different_prefix),  cmocka_unit_test(cancels),
+        cmocka_unit_test(refuses_wrong_results),
+        cmocka_unit_test(refuses_results_without_credit),
+        cmocka_unit_test(finds_a_different_prefix),
+        cmocka_unit_test(cancels),
+        cmocka_unit_test(a_whole_job),
+        cmocka_unit_test(no_input_credit_after_the_end),
+        cmocka_unit_test(resumes_a_whole_job),
+        cmocka_unit_test(cancels_a_whole_job),
         cmocka_unit_test(refuses_what_is_too_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,7 +36,8 @@ static void assert_says(const pmap *pool, const char *words)
 
 static struct job_report report_of(uint64_t items, uint64_t failed)
 {
-    return (struct job_report){.items = items,
+    return (struct job_report){.job = 42,
+                               .items = items,
                                .failed = failed,
                                .chunks = 4,
                                .slots = 2,
@@ -57,7 +58,6 @@ static void three_results(struct fake *fake)
         m.open.options.priority != -2 || fake_frame(fake, 3).size != 3 ||
         memcmp(fake_frame(fake, 3).data, "123", 3) != 0)
         return;
-    fake_opened(fake, ref, 1000);
     m = (struct message){.results = {.ref = ref, .first = 0}};
     fake_result(fake, &m, "one", NULL);
     m.results.first = 1;
@@ -235,8 +235,7 @@ static void two_jobs(struct fake *fake)
     uint64_t first = m.open.ref;
     if (!fake_expect(fake, MSG_OPEN, &m) || m.open.ref == first)
         return;
-    uint64_t second = m.open.ref;
-    fake_opened(fake, second, 1000);
+    uint64_t second = m.open.ref; /* it came whole */
     fake_opened(fake, first, 1000);
     m = (struct message){.results = {.ref = first}};
     fake_result(fake, &m, "a", NULL);
@@ -281,6 +280,48 @@ static void jobs_beside_each_other(void **state)
     pmap_close_job(first);
     pmap_close_job(second);
     assert_int_equal(pmap_step(pool), 0);
+    pmap_disconnect(pool);
+    fake_stop(fake);
+}
+
+/* It says DONE to the CANCEL of a job that it has not opened, and results and DONE to one that came whole. */
+static void done_at_once(struct fake *fake)
+{
+    struct message m;
+    if (!fake_welcome(fake, 1, 1))
+        return;
+    for (uint64_t job = 1; fake_expect(fake, MSG_CANCEL, &m); job++) {
+        uint64_t ref = m.cancel.ref;
+        if (job > 1) {
+            m = (struct message){.results = {.ref = ref}};
+            fake_result(fake, &m, "x", NULL);
+        }
+        m = (struct message){.type = MSG_DONE, .done = {.ref = ref, .done = report_of(2, 0)}};
+        m.done.done.job = job;
+        m.done.done.outcome = job < 3 ? OUTCOME_CANCELLED : OUTCOME_DONE;
+        fake_send(fake, &m, NULL, 0);
+    }
+}
+
+static void cancelled_before_an_answer(void **state)
+{
+    (void)state;
+    struct fake *fake = fake_start(done_at_once);
+    pmap *pool;
+    assert_int_equal(connect_to(fake_endpoint(fake), LONG_MS, &pool), 0);
+    for (uint64_t number = 1; number <= 3; number++) {
+        pmap_job *job;
+        pmap_result r;
+        struct pmap_report report;
+        assert_int_equal(pmap_open(pool, "x", NULL, &job), 0);
+        assert_int_equal(pmap_put(job, "i", 1), 0);
+        assert_int_equal(number == 1 ? pmap_flush(job) : pmap_end(job), 0);
+        assert_int_equal(pmap_cancel(job), 0);
+        assert_int_equal(pmap_wait_take(job, LONG_MS, &r), PMAP_CANCELLED);
+        pmap_get_report(job, &report);
+        assert_int_equal(report.job, number);
+        pmap_close_job(job);
+    }
     pmap_disconnect(pool);
     fake_stop(fake);
 }
@@ -403,7 +444,8 @@ static void echo(struct fake *fake)
         struct bytes lengths = {NULL, 0}, bytes = {NULL, 0};
         if (m.type == MSG_OPEN) {
             ref = m.open.ref;
-            fake_opened(fake, ref, 1 << 20);
+            if (!m.open.end)
+                fake_opened(fake, ref, 1 << 20);
             lengths = fake_frame(fake, 2);
             bytes = fake_frame(fake, 3);
             if (m.open.end)
@@ -413,7 +455,7 @@ static void echo(struct fake *fake)
             bytes = fake_frame(fake, 2);
         } else if (m.type == MSG_END) {
             total = m.end.total;
-        } else if (m.type == MSG_CREDIT) {
+        } else if (m.type == MSG_CREDIT && total == UINT64_MAX) {
             /* An item costs what its result does, so what comes back for the one goes back for the other. */
             send_credit(fake, ref, m.credit.bytes);
         }
@@ -501,6 +543,7 @@ int main(void)
         cmocka_unit_test(a_refused_job),
         cmocka_unit_test(unanswered),
         cmocka_unit_test(jobs_beside_each_other),
+        cmocka_unit_test(cancelled_before_an_answer),
         cmocka_unit_test(dies),
         cmocka_unit_test(dies_while_we_send),
         cmocka_unit_test(echoes),

@@ -52,7 +52,7 @@ static void there_and_back(void **state)
 static void fields_have_the_order_of_the_page(void **state)
 {
     struct fixture *x = *state;
-    const struct job_report report = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+    const struct job_report report = {12, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
     const struct range done[] = {{8, 9}, {10, 11}};
     const struct message m[] = {
         {.type = MSG_OPEN,
@@ -95,7 +95,7 @@ static void fields_have_the_order_of_the_page(void **state)
         BYTES("\x93\x06\x01\x02"),
         BYTES("\x93\x07\x01\x02"),
         BYTES("\x95\x08\x01\x02\xc3\xc0"),
-        BYTES("\x93\x09\x01\x9b\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b"),
+        BYTES("\x93\x09\x01\x9c\x0c\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b"),
         BYTES("\x94\x0b\x01\x02\xa1"
               "3"),
         BYTES("\x94\x0b\xc0\x02\xa0"),
@@ -272,7 +272,7 @@ static void the_page_tells_the_truth(void **state)
     page_has(page, "OPENED 1", x->wire.data, x->wire.size);
 
     m = (struct message){.type = MSG_RESULTS, .results = {.ref = 1, .has_done = true}};
-    m.results.done = (struct job_report){.items = 2, .failed = 1, .chunks = 1, .slots = 2};
+    m.results.done = (struct job_report){.job = 7, .items = 2, .failed = 1, .chunks = 1, .slots = 2};
     m.results.done.queue_ns = 40000, m.results.done.run_ns = 2500, m.results.done.cpu_ns = 2400;
     m.results.done.bytes_in = 3, m.results.done.bytes_out = 3;
     assert_int_equal(message_encode(&m, &x->wire), 0);
