@@ -23,6 +23,7 @@ enum {
     BUSY_TURNS = 64,  /* turns without a look at signals and connections, while messages keep coming */
     LEAVE_MS = 100, /* between hiding the sockets and leaving: whoever was just connecting shows up by then */
     LINGER_MS = 1000,
+    FAREWELL_MS = 1000, /* for clients to read that the daemon stops */
 };
 
 int64_t broker_now(void)
@@ -243,6 +244,7 @@ static void begin_stop(struct broker *broker, int64_t now_ns)
         return;
     broker->stopping = true;
     broker->stop_by_ns = now_ns + broker->options.config->stop_timeout_ns;
+    broker->farewell_by_ns = now_ns + FAREWELL_MS * INT64_C(1000000);
     serve_stop(broker, now_ns);
 }
 
@@ -259,14 +261,20 @@ static void read_signals(struct broker *broker, int64_t now_ns)
     }
 }
 
-/* All chunks have had their worker's last word, or that has taken too long. */
-static bool stop_is_done(const struct broker *broker, int64_t now_ns)
+/*
+ * Returns when to look again whether the daemon may end, or 0 when it may: all chunks have had their worker's
+ * last word, or that takes too long; and all clients have read why and left (what is only on its way when we
+ * end can get lost), or that takes too long.
+ */
+static int64_t check_stop(const struct broker *broker, int64_t now_ns)
 {
     struct core_counts counts;
     core_counts(broker->core, &counts);
-    if (counts.busy > 0 && now_ns >= broker->stop_by_ns)
+    if (counts.busy > 0 && now_ns < broker->stop_by_ns)
+        return broker->stop_by_ns;
+    if (counts.busy > 0)
         log_warning("%u functions did not end in time", counts.busy);
-    return counts.busy == 0 || now_ns >= broker->stop_by_ns;
+    return broker->clients.count > 0 && now_ns < broker->farewell_by_ns ? broker->farewell_by_ns : 0;
 }
 
 static void stop_pool(struct broker *broker)
@@ -376,9 +384,10 @@ int broker_run(struct broker *broker)
             return 0;
         }
         if (broker->stopping) {
-            if (stop_is_done(broker, now_ns))
+            int64_t again_ns = check_stop(broker, now_ns);
+            if (again_ns == 0)
                 break;
-            due_ns = earlier(due_ns, broker->stop_by_ns);
+            due_ns = earlier(due_ns, again_ns);
         }
         if (!TAILQ_EMPTY(&broker->clients.stalled))
             due_ns = earlier(due_ns, now_ns + STALLED_MS * INT64_C(1000000));
