@@ -75,7 +75,7 @@ interrupt() {
         pids+=("$PID")
     done
     for pid in "${pids[@]}"; do
-        ended "$pid" 0
+        ended "$pid" 0 || fail "$(cat all/err*)"
     done
     for i in $(seq 100); do
         awk '{print $1 * $1}' all/in$i | same all/out$i
@@ -101,7 +101,7 @@ interrupt() {
         echo go >&7
     done
     for pid in "${pids[@]}"; do
-        ended "$pid" 0
+        ended "$pid" 0 || fail "$(cat err?*)"
     done
     cat out? out?? out??? 2>/dev/null | sort | same - <({ seq $count; yes end | head -n $count; } | sort)
     until_true 20 idle
