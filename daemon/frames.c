@@ -174,7 +174,6 @@ static int make_part(zmq_msg_t *part, const void *data, size_t size, struct batc
 {
     if (batch != NULL && size >= FRAMES_COPY_BELOW) {
         if (zmq_msg_init_data(part, (void *)data, size, drop_reference, batch_ref(batch)) == 0) {
-            handover_give(data);
             handover_give(batch);
             return 0;
         }
@@ -184,11 +183,13 @@ static int make_part(zmq_msg_t *part, const void *data, size_t size, struct batc
         return -ENOMEM;
     if (size > 0)
         memcpy(zmq_msg_data(part), data, size);
+    handover_give(zmq_msg_data(part));
     return 0;
 }
 
 static int send_part(void *socket, zmq_msg_t *part, bool more)
 {
+    handover_give(zmq_msg_data(part));
     while (zmq_msg_send(part, socket, (more ? ZMQ_SNDMORE : 0) | ZMQ_DONTWAIT) < 0) {
         if (errno != EINTR)
             return -errno;
