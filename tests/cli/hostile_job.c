@@ -94,7 +94,7 @@ static bool open_many_lengths(struct peer *p)
     return open_raw(p, lengths, sizeof lengths, "", 0, false);
 }
 
-/* Items 0 to 3, although 2 is done; and an end with a range behind it, or right at it. */
+/* Items 0 to 3, although 2 is done; and an end with a range behind it. */
 static bool open_done(struct peer *p, struct range done, size_t count, bool end)
 {
     static const uint8_t lengths[16];
@@ -118,9 +118,16 @@ static bool open_end_before_done(struct peer *p)
     return open_done(p, (struct range){10, 20}, 4, true);
 }
 
-static bool open_end_at_done(struct peer *p)
+/* What is done may begin right at the end. */
+static bool run_end_at_done(struct arena *a)
 {
-    return open_done(p, (struct range){4, 20}, 4, true);
+    struct peer *p = peer_new(a);
+    bool ok = p != NULL && open_done(p, (struct range){4, 20}, 4, true) && peer_await(p, MSG_RESULTS);
+    while (ok && !p->in.results.has_done && p->in.type != MSG_DONE)
+        ok = peer_receive(p, PATIENCE_MS) > 0;
+    ok = ok && peer_goes_on(p);
+    peer_free(p);
+    return ok;
 }
 
 /* What is wrong with a name costs the job and not the session. */
@@ -314,28 +321,46 @@ static bool items_of_4_mib(struct peer *p)
 
 static bool piece_of_two(struct peer *p)
 {
-    return items_raw(p, true, "\1\0\0\0\1\0\0\0", 8, "12", 2);
+    static const uint8_t bytes[2 * PROTOCOL_PIECE_MIN];
+    return items_raw(p, true, "\0\4\0\0\0\4\0\0", 8, bytes, sizeof bytes);
+}
+
+/* The least piece of the first item. */
+static bool piece_least(struct peer *p)
+{
+    static const uint8_t bytes[PROTOCOL_PIECE_MIN];
+    return items_raw(p, true, "\0\4\0\0", 4, bytes, sizeof bytes);
+}
+
+static bool piece_too_small(struct peer *p)
+{
+    static const uint8_t bytes[PROTOCOL_PIECE_MIN - 1];
+    return items_raw(p, true, "\xff\3\0\0", 4, bytes, sizeof bytes);
+}
+
+static bool piece_empty(struct peer *p)
+{
+    return items_raw(p, true, "\0\0\0\0", 4, "", 0);
 }
 
 static bool piece_then_two(struct peer *p)
 {
-    return items_raw(p, true, "\1\0\0\0", 4, "1", 1) &&
-           say_items(p, 1, 0, false, (struct frame[]){FRAME("2"), FRAME("3")}, 2);
+    return piece_least(p) && say_items(p, 1, 0, false, (struct frame[]){FRAME("2"), FRAME("3")}, 2);
 }
 
 static bool piece_then_next(struct peer *p)
 {
-    return items_raw(p, true, "\1\0\0\0", 4, "1", 1) && say_items(p, 1, 1, false, &FRAME("2"), 1);
+    return piece_least(p) && say_items(p, 1, 1, false, &FRAME("2"), 1);
 }
 
 static bool piece_then_end(struct peer *p)
 {
-    return items_raw(p, true, "\1\0\0\0", 4, "1", 1) && say_end(p, 1, 0);
+    return piece_least(p) && say_end(p, 1, 0);
 }
 
 static bool piece_then_end_1(struct peer *p)
 {
-    return items_raw(p, true, "\1\0\0\0", 4, "1", 1) && say_end(p, 1, 1);
+    return piece_least(p) && say_end(p, 1, 1);
 }
 
 /* Left without its end: the job is cancelled, and then the session closed, in the midst of an item. */
@@ -343,7 +368,7 @@ static bool run_half_items(struct arena *a)
 {
     for (unsigned i = 0; i < 20; i++) {
         struct peer *p = peer_new(a);
-        bool ok = p != NULL && open_waiting(p, "sha256") && say_items(p, 1, 0, true, &FRAME("half an"), 1) &&
+        bool ok = p != NULL && piece_least(p) &&
                   (i % 2 == 0 || (say_cancel(p, 1) && peer_await(p, MSG_DONE) && peer_goes_on(p)));
         peer_free(p);
         if (!ok)
@@ -443,6 +468,57 @@ static bool run_miser(struct arena *a)
     return ok && (next == ITEMS || complain(a, "%" PRIu64 " results came", next));
 }
 
+/* Jobs that come whole are answered by RESULTS, DONE or ERROR and by nothing else: no OPENED, no CREDIT. */
+static bool run_whole(struct arena *a)
+{
+    enum { JOBS = 60, ITEMS = 8 };
+    struct peer *p = peer_new(a);
+    struct frame items[ITEMS];
+    uint64_t ended = 0, last_job = 0;
+    bool ok = p != NULL;
+    for (unsigned i = 0; i < ITEMS; i++)
+        items[i] = FRAME("7");
+    for (uint64_t ref = 0; ok && ref < JOBS; ref++)
+        ok = say_open(p, ref, ref % 4 == 3 ? "none" : "square", 1 + 200 * (ref % 2), items,
+                      ref % 4 == 1 ? 0 : ITEMS, true);
+    while (ok && ended < JOBS) {
+        const struct message *m = &p->in;
+        const struct job_report *report = NULL;
+        if (peer_receive(p, PATIENCE_MS) <= 0) {
+            ok = complain(a, "%" PRIu64 " of %d jobs ended", ended, JOBS);
+            break;
+        }
+        switch (m->type) {
+        case MSG_RESULTS:
+            ok =
+                say_credit(p, m->results.ref, zmq_msg_size(&p->part[1]) / 4 * 32 + zmq_msg_size(&p->part[2]));
+            report = m->results.has_done ? &m->results.done : NULL;
+            break;
+        case MSG_DONE:
+            report = &m->done.done;
+            break;
+        case MSG_ERROR:
+            ok = m->error.has_ref && m->error.ref % 4 == 3 && m->error.code == PERR_FUNCTION;
+            ended++;
+            break;
+        default:
+            ok = false;
+        }
+        if (!ok)
+            complain(a, "%s came", message_name(m->type));
+        if (report == NULL)
+            continue;
+        ended++;
+        if (report->job == 0 || report->job == last_job || (report->items != 0 && report->items != ITEMS))
+            ok = complain(a, "a report of %" PRIu64 " items of job %" PRIu64 " behind that of %" PRIu64,
+                          report->items, report->job, last_job);
+        last_job = report->job;
+    }
+    ok = ok && peer_goes_on(p);
+    peer_free(p);
+    return ok && status_at_most(a, "jobs", 0);
+}
+
 /* CANCEL again and again, before and after everything: one DONE a job. */
 static bool run_cancel_storm(struct arena *a)
 {
@@ -481,7 +557,7 @@ const struct attack job_attacks[] = {
     {"OPEN, lengths over 64 KiB", .breach = open_many_lengths},
     {"OPEN, items that reach into what is done", .breach = open_into_done},
     {"OPEN, an end before what is done", .breach = open_end_before_done},
-    {"OPEN, an end at what is done", .breach = open_end_at_done},
+    {"OPEN, an end at what is done", .run = run_end_at_done},
     {"OPEN of unknown functions", .run = run_functions},
     {"OPEN of long names in UTF-8", .run = run_long_name},
     {"OPEN, items behind the last index", .run = run_last_index},
@@ -501,6 +577,8 @@ const struct attack job_attacks[] = {
     {"ITEMS, bytes without lengths", .breach = items_no_lengths, .words = "ITEMS"},
     {"ITEMS of 1 MiB + 1", .breach = items_over_1_mib, .words = "ITEMS"},
     {"ITEMS of 8 MiB", .breach = items_of_4_mib, .words = "ITEMS"},
+    {"a piece of 1023 bytes", .breach = piece_too_small, .words = "ITEMS"},
+    {"a piece without a byte", .breach = piece_empty, .words = "ITEMS"},
     {"a piece of two records", .breach = piece_of_two, .words = "ITEMS"},
     {"a piece, then two records", .breach = piece_then_two, .words = "ITEMS"},
     {"a piece, then the next item", .breach = piece_then_next, .words = "ITEMS"},
@@ -517,6 +595,7 @@ const struct attack job_attacks[] = {
     {"CREDIT of more than was sent", .breach = credit_too_much, .words = "CREDIT"},
     {"ITEMS that do not wait for OPENED", .run = run_items_before_opened},
     {"the least credit", .run = run_miser},
+    {"jobs that come whole", .run = run_whole},
     {"CANCEL, again and again", .run = run_cancel_storm},
     {NULL},
 };
