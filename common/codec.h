@@ -54,7 +54,7 @@ struct option {
 enum { CODEC_OPTIONS = 4 };
 extern const struct option codec_options[CODEC_OPTIONS];
 
-/* Is it short enough, and without a NUL? */
+/* Is it short enough, UTF-8, and without a NUL? */
 bool codec_text_valid(const char *data, size_t len);
 
 /* What the fields must be to one another. Returns NULL, or what is wrong. */

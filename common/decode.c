@@ -61,10 +61,10 @@ static int bad(const char **why, const char *text)
 enum { NESTING_MAX = 2 };
 
 /*
- * Walks over the header's objects without building them. The library allocates what an array or a map claims to hold
- * before it has seen it, so a header of ten bytes could make it ask for gigabytes; behind this walk no claim is larger
- * than the header. It also tells what nests too deep (the library calls that want of memory) and the types that no
- * header has (binary, extensions, floats).
+ * Walks over the header's objects without building them. The library allocates what an array or a map claims
+ * to hold before it has seen it, so a header of ten bytes could make it ask for gigabytes; behind this walk
+ * no claim is larger than the header. It also tells what nests too deep (the library calls that want of
+ * memory) and the types that no header has (binary, extensions, floats).
  */
 static int skim(const uint8_t *p, size_t size, const char **why)
 {
@@ -81,7 +81,7 @@ static int skim(const uint8_t *p, size_t size, const char **why)
         left[depth]--;
         uint8_t c = *p++;
         if (c < 0x80 || c >= 0xe0 || c == 0xc0 || c == 0xc2 || c == 0xc3)
-            continue; /* small numbers, nil, false, true */
+            continue;                 /* small numbers, nil, false, true */
         size_t width = 0;             /* of a count that follows */
         uint64_t skip = 0, count = 0; /* bytes that follow; objects within */
         if (c < 0x90)
@@ -204,7 +204,7 @@ static int decode_text(const msgpack_object *o, struct text *text, const char **
     if (o->type != MSGPACK_OBJECT_STR)
         return bad(why, "a field must be a string");
     if (!codec_text_valid(o->via.str.ptr, o->via.str.size))
-        return bad(why, "a string is too long or has a NUL in it");
+        return bad(why, "a string is too long, has a NUL in it or is not UTF-8");
     *text = (struct text){o->via.str.ptr, o->via.str.size};
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/codec.h"
+#include "common/utf8.h"
 
 #define IN(strct, kind, member, max) FIELD_##kind, offsetof(struct strct, member), 0, max
 #define U32(member)                  IN(message, U32, member, UINT32_MAX)
@@ -126,7 +127,7 @@ bool text_is(struct text text, const char *s)
 
 bool codec_text_valid(const char *data, size_t len)
 {
-    return len <= PROTOCOL_STRING_MAX && (len == 0 || !memchr(data, 0, len));
+    return len <= PROTOCOL_STRING_MAX && (len == 0 || (!memchr(data, 0, len) && utf8_valid(data, len)));
 }
 
 const char *codec_check(const struct message *m)

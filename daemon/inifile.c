@@ -6,7 +6,7 @@
  */
 #include "daemon/inifile.h"
 
-#include "daemon/utf8.h"
+#include "common/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
  */
 #include "daemon/log.h"
 
-#include "daemon/utf8.h"
+#include "common/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -2,6 +2,7 @@
  * Serving: what clients and pool threads say, checked and handed to the core. A client that breaks the
  * protocol is told why and dropped; an option or a name that is wrong costs it only the job.
  */
+#include "common/utf8.h"
 #include "daemon/broker_state.h"
 #include "daemon/functions/functions.h"
 #include "daemon/log.h"
@@ -125,7 +126,7 @@ static const struct function *find_function(struct broker *broker, struct client
     if (function != NULL)
         return function;
     const char *near = m->open.kind == KIND_BUILTIN ? function_suggest(name.data, name.len) : NULL;
-    int shown = name.len < 60 ? (int)name.len : 60;
+    int shown = (int)utf8_cut(name.data, name.len, 60);
     if (m->open.kind != KIND_BUILTIN)
         snprintf(text, sizeof text, "functions of kind %u are unknown here", (unsigned)m->open.kind);
     else if (near != NULL)

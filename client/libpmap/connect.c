@@ -4,6 +4,7 @@
  */
 #include "client/libpmap/connection.h"
 #include "client/libpmap/job.h"
+#include "common/utf8.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -273,6 +274,8 @@ int pmap_connect(const char *endpoint, const struct pmap_options *options, pmap 
     const char *program = options && options->program ? options->program : "libpmap";
     if (strlen(program) > PROTOCOL_STRING_MAX)
         return pool_fail(p, -EINVAL, "the program's name is too long");
+    if (!utf8_valid(program, strlen(program)))
+        return pool_fail(p, -EINVAL, "the program's name is not UTF-8");
     p->decoder = decoder_new();
     p->spare = received_new();
     if (!p->decoder || !p->spare)

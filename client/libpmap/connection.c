@@ -11,6 +11,7 @@
 
 #include "client/libpmap/job.h"
 #include "common/handover.h"
+#include "common/utf8.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -353,7 +354,7 @@ int64_t pmap_ping(pmap *pool, int timeout_ms)
 
 int pmap_query(pmap *pool, const char *what, int timeout_ms, const void **data, size_t *size)
 {
-    if (strlen(what) > PROTOCOL_STRING_MAX)
+    if (strlen(what) > PROTOCOL_STRING_MAX || !utf8_valid(what, strlen(what)))
         return -EINVAL;
     int64_t deadline_ns = deadline_after(timeout_ms);
     uint64_t ref = pool->next_ref++;

@@ -5,6 +5,8 @@
  */
 #include "client/libpmap/job.h"
 
+#include "common/utf8.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +22,8 @@ int pmap_open(pmap *pool, const char *function, const struct pmap_job_options *o
     const struct pmap_job_options *o = options ? options : &defaults;
     if (!function || strlen(function) > PROTOCOL_STRING_MAX)
         return pool_say(pool, -EINVAL, "the function's name is too long");
+    if (!utf8_valid(function, strlen(function)))
+        return pool_say(pool, -EINVAL, "the function's name is not UTF-8");
     if (o->priority < -PRIORITY_MAX || o->priority > PRIORITY_MAX)
         return pool_say(pool, -EINVAL, "priority: not between %d and %d", -PRIORITY_MAX, PRIORITY_MAX);
     if (o->result_window > INT64_MAX)

@@ -140,6 +140,8 @@ static void wrong_options(void **state)
     name[sizeof name - 1] = '\0';
     assert_int_equal(connect_to(fake_endpoint(fake), LONG_MS, &pool), 0);
     assert_int_equal(pmap_open(pool, name, NULL, &job), -EINVAL);
+    assert_int_equal(pmap_open(pool, "caf\xe9", NULL, &job), -EINVAL);
+    assert_says(pool, "UTF-8");
     assert_int_equal(pmap_open(pool, "x", &(struct pmap_job_options){.priority = 1001}, &job), -EINVAL);
     assert_says(pool, "priority");
     assert_null(job);

@@ -136,6 +136,7 @@ static void bad_values_are_not_encoded(void **state)
     REFUSE(MSG_HELLO, m.hello.max = 0);
     REFUSE(MSG_HELLO, m.hello.program = ((struct text){text, sizeof text}));
     REFUSE(MSG_HELLO, m.hello.program = ((struct text){"a\0b", 3}));
+    REFUSE(MSG_HELLO, m.hello.program = ((struct text){"caf\xe9", 4}));
     REFUSE(MSG_WORKED, m.worked.run_ns = -1);
     REFUSE(MSG_WORKED, m.worked.cpu_ns = INT64_MIN);
     REFUSE(MSG_WORKED, m.worked.more = m.worked.last = true);

@@ -158,6 +158,7 @@ static const struct handmade {
     size_t size, frames;
     const char *why; /* NULL: it is good */
 } handmade[] = {
+#define NOT_TEXT "a string is too long, has a NUL in it or is not UTF-8"
 #define BY_HAND(bytes, frames, why)                                                                          \
     {                                                                                                        \
         bytes, sizeof(bytes) - 1, frames, why                                                                \
@@ -169,7 +170,12 @@ static const struct handmade {
     BY_HAND("\x95\x01\xa4pmap\x02\x01\xa0", 1, "bad range of versions"),
     BY_HAND("\x95\x01\xa4pmap\x01\xcf\0\0\0\x01\0\0\0\0\xa0", 1, "a number is missing or out of range"),
     BY_HAND("\x95\x01\xa4pmap\x01\xff\xa0", 1, "a number is missing or out of range"),
-    BY_HAND("\x95\x01\xa4pmap\x01\x01\xa1\0", 1, "a string is too long or has a NUL in it"),
+    BY_HAND("\x95\x01\xa4pmap\x01\x01\xa1\0", 1, NOT_TEXT),
+    BY_HAND("\x95\x01\xa4pmap\x01\x01\xa2\xc3\xa9", 1, NULL),
+    BY_HAND("\x95\x01\xa4pmap\x01\x01\xa1\xe9", 1, NOT_TEXT),
+    BY_HAND("\x95\x01\xa4pmap\x01\x01\xa2\xe9x", 1, NOT_TEXT),
+    BY_HAND("\x95\x01\xa4pmap\x01\x01\xa3\xed\xa0\x80", 1, NOT_TEXT), /* a surrogate */
+    BY_HAND("\x93\x0e\x01\xa9statuses\xc3", 1, NOT_TEXT),             /* cut short */
     BY_HAND("\x95\x01\xa4pmap\x01\x01\x00", 1, "a field must be a string"),
     BY_HAND("\x95\x01\xa4pmap\x01\x01\xc4\x01x", 1, "a type that no header has"),
     BY_HAND("\x95\x01\xa4pmap\x01\xca\0\0\0\0\xa0", 1, "a type that no header has"),

@@ -1,8 +1,7 @@
 /*
- * daemon/units.h and daemon/utf8.h: at the ends of their ranges.
+ * daemon/units.h: at the ends of its ranges.
  */
 #include "daemon/units.h"
-#include "daemon/utf8.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -47,38 +46,9 @@ static void test_units(void **state)
     assert_string_equal(units_time_text(2500 * MS, out), "2500ms");
 }
 
-/* Every code point and every pair of bytes. */
-static void test_utf8(void **state)
-{
-    size_t pairs = 0;
-
-    (void)state;
-    for (unsigned c = 0; c < 0x120000; c++) {
-        char b[4];
-        size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-        bool valid = c <= 0x10ffff && !(c >= 0xd800 && c <= 0xdfff);
-
-        for (size_t i = n - 1; i > 0; i--)
-            b[i] = (char)(0x80 | ((c >> 6 * (n - 1 - i)) & 0x3f));
-        b[0] = (char)(n == 1 ? c : (0xf00 >> n & 0xff) | c >> 6 * (n - 1));
-        assert_int_equal(utf8_length(b, n), valid ? n : 0);
-        assert_int_equal(utf8_length(b, n - 1), 0);
-    }
-    for (unsigned first = 0x80; first < 0x100; first++) {
-        for (unsigned second = 0; second < 0x100; second++) {
-            const char b[2] = {(char)first, (char)second};
-
-            pairs += utf8_length(b, 2) == 2;
-        }
-    }
-    assert_int_equal(pairs, 30 * 64); /* C2 to DF, each with 80 to BF: nothing overlong */
-    assert_int_equal(utf8_length("\xe0\x9f\xbf", 3), 0);
-    assert_int_equal(utf8_length("\xf0\x8f\xbf\xbf", 4), 0);
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_units), cmocka_unit_test(test_utf8)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_units)};
 
     return cmocka_run_group_tests_name("units", tests, NULL, NULL);
 }
