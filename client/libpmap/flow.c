@@ -31,6 +31,7 @@ struct flow {
     bool cancelled; /* flow_cancel was called */
     bool cancel_sent;
     bool filtered; /* a message came some of whose records had been taken before */
+    bool flushed;  /* flow_flush was called: OPEN goes out, so that a function that is none is soon known */
     bool resuming; /* OPEN goes out although nothing is to be sent yet */
 
     /* Input */
@@ -129,6 +130,7 @@ int flow_put(struct flow *flow, const void *data, size_t len)
 
 void flow_flush(struct flow *flow)
 {
+    flow->flushed = true;
     flow->replay.flushed = flow->replay.total;
 }
 
@@ -240,7 +242,7 @@ bool flow_next(struct flow *flow, struct flow_out *out)
         return true;
     }
     if (flow->state == FLOW_NEW) {
-        if (!flow->resuming && !flow->ended && !replay_ready(r))
+        if (!flow->resuming && !flow->ended && !flow->flushed && !replay_ready(r))
             return false;
         open_job(flow, out);
         return true;

@@ -40,7 +40,7 @@ struct stream {
     bool dry;         /* the reader needs a read before it has an item */
     bool input_over;  /* pmap_end has been said, or the job takes no more */
     bool input_ready; /* a read would not wait */
-    bool unflushed;   /* something has been put since the last flush */
+    bool unflushed;   /* something has been put since the last flush, or nothing was flushed yet */
     bool none;        /* pmap_take has said "none", and nothing has been sent since */
     bool in_result;   /* a piece of a result has been written, and not its last */
     bool line_begins; /* with tags: the next byte of the result begins a line */
@@ -365,7 +365,8 @@ static int finish(struct stream *s)
 
 int stream_run(pmap *pool, struct reader *reader, const struct stream_options *options)
 {
-    struct stream s = {.options = options,
+    struct stream s = {.unflushed = true, /* so that a wrong function is told of before any input has come */
+                       .options = options,
                        .pool = pool,
                        .reader = reader,
                        .status = RUNNING,
