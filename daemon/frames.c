@@ -183,7 +183,6 @@ static int make_part(zmq_msg_t *part, const void *data, size_t size, struct batc
         return -ENOMEM;
     if (size > 0)
         memcpy(zmq_msg_data(part), data, size);
-    handover_give(zmq_msg_data(part));
     return 0;
 }
 
