@@ -19,67 +19,74 @@ struct outgoing {
     struct broker *broker;
     struct client *client;
     struct kept_message *kept; /* NULL: to the socket */
-    bool gone;                 /* there is nobody to send it to */
+    int rc;                    /* nothing more is to be done when this is negative */
 };
 
 /* Begins a message; `more` parts follow. */
 static struct outgoing begin(struct broker *broker, struct client *client, const struct message *m, bool more)
 {
-    struct outgoing out = {.broker = broker, .client = client};
-    int rc = message_encode(m, &broker->header);
+    struct outgoing out = {.broker = broker, .client = client, .rc = message_encode(m, &broker->header)};
     broker->look_clients = true;
-    if (rc == 0)
-        rc = frames_send_header(broker->clients_socket, client->id, client->id_size, &broker->header, more);
-    if (rc == -EAGAIN) {
+    if (out.rc == 0)
+        out.rc = clients_is_stalled(client) ? -EAGAIN
+                                            : frames_send_header(broker->clients_socket, client->id,
+                                                                 client->id_size, &broker->header, more);
+    if (out.rc == -EAGAIN) {
         out.kept = calloc(1, sizeof *out.kept);
-        rc = out.kept != NULL ? frames_keep_part(out.kept, broker->header.data, broker->header.size, NULL)
-                              : -ENOMEM;
+        out.rc = out.kept != NULL ? frames_keep_part(out.kept, broker->header.data, broker->header.size, NULL)
+                                  : -ENOMEM;
     }
-    if (rc == -ENOMEM)
+    if (out.rc == -ENOMEM)
         out_of_memory(broker);
-    out.gone = rc < 0; /* EHOSTUNREACH: the monitor will say so, too */
     return out;
 }
 
 /* Adds a part; `more` follow. */
 static void add(struct outgoing *out, const void *data, size_t size, struct batch *batch, bool more)
 {
-    if (out->gone)
+    if (out->rc < 0)
         return;
-    int rc = out->kept != NULL ? frames_keep_part(out->kept, data, size, batch)
-                               : frames_send_part(out->broker->clients_socket, data, size, batch, more);
-    if (rc < 0)
+    out->rc = out->kept != NULL ? frames_keep_part(out->kept, data, size, batch)
+                                : frames_send_part(out->broker->clients_socket, data, size, batch, more);
+    if (out->rc < 0)
         out_of_memory(out->broker); /* half a message is out: nothing can be sent on this socket any more */
 }
 
-/* Ends the message. What the core's action points to is no longer good after it. */
-static void finish(struct outgoing *out)
+/*
+ * Ends the message. What the core's action points to is no longer good after it.
+ * Returns 0 (sent, or kept), -EAGAIN (too much is kept for this client: it is to be dropped), or what sending
+ * said: -EHOSTUNREACH, which the monitor will tell of too.
+ */
+static int end(struct outgoing *out)
 {
     struct client *client = out->client;
     if (out->kept == NULL)
-        return;
-    clients_stall(&out->broker->clients, client, out->kept);
+        return out->rc;
+    if (out->rc < 0 || !clients_keep(&out->broker->clients, client, out->kept)) {
+        frames_drop_kept(out->kept);
+        free(out->kept);
+        return out->rc < 0 ? out->rc : -EAGAIN;
+    }
     if (client->session != NULL)
         core_session_block(out->broker->core, client->session, true);
+    return 0;
 }
 
+/* The core speaks only to sessions for which nothing is kept, so what it says is always kept when it is not
+ * sent. */
 static void tell(struct broker *broker, struct client *client, const struct message *message)
 {
     struct outgoing out = begin(broker, client, message, false);
-    finish(&out);
+    (void)end(&out);
 }
 
-int act_answer(struct broker *broker, const struct client *client, const struct message *message,
-               const void *data, size_t size)
+int act_answer(struct broker *broker, struct client *client, const struct message *message, const void *data,
+               size_t size)
 {
-    int rc = message_encode(message, &broker->header);
-    broker->look_clients = true;
-    if (rc == 0)
-        rc = frames_send_header(broker->clients_socket, client->id, client->id_size, &broker->header,
-                                data != NULL);
-    if (rc == 0 && data != NULL && frames_send_part(broker->clients_socket, data, size, NULL, false) < 0)
-        out_of_memory(broker);
-    return rc;
+    struct outgoing out = begin(broker, client, message, data != NULL);
+    if (data != NULL)
+        add(&out, data, size, NULL, false);
+    return end(&out);
 }
 
 void act_retry(struct broker *broker)
@@ -87,11 +94,7 @@ void act_retry(struct broker *broker)
     struct client *client, *next;
     for (client = TAILQ_FIRST(&broker->clients.stalled); client != NULL; client = next) {
         next = TAILQ_NEXT(client, stalled_link);
-        int rc = frames_send_kept(broker->clients_socket, client->id, client->id_size, client->unsent);
-        if (rc == -EAGAIN)
-            continue;
-        clients_unstall(&broker->clients, client);
-        if (rc == 0 && client->session != NULL)
+        if (clients_send_kept(&broker->clients, client, broker->clients_socket) && client->session != NULL)
             core_session_block(broker->core, client->session, false);
     }
 }
@@ -191,7 +194,7 @@ static void send_results(struct broker *broker, const struct action *action)
         add(&out, p.notes, NOTE_SIZE * p.note_count, p.keeper, true);
         add(&out, p.note_text, p.note_text_size, p.keeper, false);
     }
-    finish(&out);
+    (void)end(&out);
 }
 
 /*** Chunks ***/

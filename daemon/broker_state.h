@@ -75,8 +75,8 @@ void act(struct broker *broker, int64_t now_ns);
  * Answers a client with a message of one header, and `size` bytes at data as a second frame (NULL: none).
  * Returns 0, -EAGAIN (it does not read its answers) or -EHOSTUNREACH (it has gone).
  */
-int act_answer(struct broker *broker, const struct client *client, const struct message *message,
-               const void *data, size_t size);
+int act_answer(struct broker *broker, struct client *client, const struct message *message, const void *data,
+               size_t size);
 
 /* Tries anew for clients that did not read. */
 void act_retry(struct broker *broker);

@@ -11,7 +11,13 @@
 /* How long a client that was told off may take to read it before its connection is cut. */
 #define DOOMED_NS INT64_C(500000000)
 
-enum { PAST_IDS = 4 };
+enum {
+    PAST_IDS = 4,
+    /* What is kept for a client that does not read: its results stay in the core, but for one message; so
+     * these are answers to its own questions. */
+    UNSENT_MESSAGES = 1024,
+    UNSENT_BYTES = 4 << 20,
+};
 
 struct peer {
     bool connected;
@@ -52,25 +58,48 @@ void clients_init(struct clients *c, const struct config *config, bool private_p
     TAILQ_INIT(&c->stalled);
 }
 
-void clients_stall(struct clients *c, struct client *client, struct kept_message *unsent)
+bool clients_is_stalled(const struct client *client)
 {
-    client->unsent = unsent;
-    TAILQ_INSERT_TAIL(&c->stalled, client, stalled_link);
+    return client->unsent_count > 0;
 }
 
-void clients_unstall(struct clients *c, struct client *client)
+bool clients_keep(struct clients *c, struct client *client, struct kept_message *message)
 {
-    if (client->unsent == NULL)
-        return;
-    TAILQ_REMOVE(&c->stalled, client, stalled_link);
-    frames_drop_kept(client->unsent);
-    free(client->unsent);
-    client->unsent = NULL;
+    if (client->unsent_count >= UNSENT_MESSAGES || client->unsent_size + message->size > UNSENT_BYTES)
+        return false;
+    if (client->unsent_count++ == 0)
+        TAILQ_INSERT_TAIL(&c->stalled, client, stalled_link);
+    client->unsent_size += message->size;
+    STAILQ_INSERT_TAIL(&client->unsent, message, link);
+    return true;
+}
+
+static void drop_first(struct clients *c, struct client *client)
+{
+    struct kept_message *message = STAILQ_FIRST(&client->unsent);
+    STAILQ_REMOVE_HEAD(&client->unsent, link);
+    client->unsent_size -= message->size;
+    if (--client->unsent_count == 0)
+        TAILQ_REMOVE(&c->stalled, client, stalled_link);
+    frames_drop_kept(message);
+    free(message);
+}
+
+bool clients_send_kept(struct clients *c, struct client *client, void *socket)
+{
+    while (client->unsent_count > 0) {
+        int rc = frames_send_kept(socket, client->id, client->id_size, STAILQ_FIRST(&client->unsent));
+        if (rc == -EAGAIN)
+            return false;
+        drop_first(c, client);
+    }
+    return true;
 }
 
 static void forget(struct clients *c, struct client *client)
 {
-    clients_unstall(c, client);
+    while (client->unsent_count > 0)
+        drop_first(c, client);
     if (client->doomed)
         TAILQ_REMOVE(&c->doomed, client, doomed_link);
     struct peer *peer = &c->peers[client->fd];
@@ -197,6 +226,7 @@ struct client *clients_sender(struct clients *c, struct frames *f, bool *first,
     client = calloc(1, sizeof *client);
     if (client == NULL)
         return NULL;
+    STAILQ_INIT(&client->unsent);
     memcpy(client->id, zmq_msg_data(&f->id), id_size);
     client->id_size = id_size;
     client->fd = fd;

@@ -32,9 +32,10 @@ struct client {
     bool doomed;             /* has been told why; its messages are ignored, and it is cut at cut_ns */
     int64_t cut_ns;
     TAILQ_ENTRY(client) doomed_link;
-    /* It does not read: what could not be sent to it. Its session is blocked, and it is in `stalled`, until
-     * it is sent. */
-    struct kept_message *unsent;
+    /* It does not read: what could not be sent to it, in order. Its session is blocked, and it is in
+     * `stalled`, until that has gone out. */
+    STAILQ_HEAD(, kept_message) unsent;
+    size_t unsent_count, unsent_size;
     TAILQ_ENTRY(client) stalled_link;
     UT_hash_handle hh;
 };
@@ -84,11 +85,19 @@ void clients_doom(struct clients *c, struct client *client, int64_t now_ns);
 /* Cuts those whose time has come. Returns when it must be called again, INT64_MAX for never. */
 int64_t clients_cut(struct clients *c, int64_t now_ns);
 
-/* It does not read; unsent: what it is to get first, from malloc, taken over. */
-void clients_stall(struct clients *c, struct client *client, struct kept_message *unsent);
+/*
+ * It does not read: keeps a message for it, which is from malloc and taken over.
+ * Returns false, with nothing taken over, when so much is kept for it already that it should be dropped
+ * instead.
+ */
+bool clients_keep(struct clients *c, struct client *client, struct kept_message *message);
 
-/* It reads again, or is to get nothing more: lets go what was kept. Harmless for one that was not stalled. */
-void clients_unstall(struct clients *c, struct client *client);
+/* Sends what is kept for it as far as possible. Returns true when nothing is left: it reads again, or has
+ * gone. */
+bool clients_send_kept(struct clients *c, struct client *client, void *socket);
+
+/* Is something kept for it? What else is to be sent then has to wait behind that. */
+bool clients_is_stalled(const struct client *client);
 
 /* What this client's owner may have. */
 struct limits clients_limits(const struct clients *c, const struct client *client);

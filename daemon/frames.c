@@ -211,7 +211,10 @@ int frames_send_part(void *socket, const void *data, size_t size, struct batch *
 int frames_keep_part(struct kept_message *kept, const void *data, size_t size, struct batch *batch)
 {
     int rc = make_part(&kept->part[kept->count], data, size, batch);
-    kept->count += rc == 0;
+    if (rc == 0) {
+        kept->count++;
+        kept->size += size;
+    }
     return rc;
 }
 

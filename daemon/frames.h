@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/queue.h>
 #include <zmq.h>
 
 /* Parts of up to this many bytes together are copied. */
@@ -57,8 +58,10 @@ int frames_send_part(void *socket, const void *data, size_t size, struct batch *
 
 /* A message that could not be sent, kept until it can. */
 struct kept_message {
+    STAILQ_ENTRY(kept_message) link; /* its keeper's */
     zmq_msg_t part[PROTOCOL_FRAMES_MAX];
     size_t count;
+    size_t size; /* of all parts */
 };
 
 /*

@@ -14,7 +14,7 @@
 
 enum { TEXT_MAX = 300 };
 
-static int send_error(struct broker *broker, const struct client *client, const uint64_t *ref, unsigned code,
+static int send_error(struct broker *broker, struct client *client, const uint64_t *ref, unsigned code,
                       const char *text)
 {
     struct message m = {.type = MSG_ERROR};
@@ -28,7 +28,6 @@ static int send_error(struct broker *broker, const struct client *client, const 
 void serve_gone(void *cookie, struct client *client)
 {
     struct broker *broker = cookie;
-    clients_unstall(&broker->clients, client);
     if (client->session != NULL)
         core_session_close(broker->core, client->session, broker_now());
     client->session = NULL;
