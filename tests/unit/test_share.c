@@ -1,0 +1,93 @@
+/* Shares: virtual time as it is charged, corrected and compared. */
+#include "daemon/core/share.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static void assert_key(const struct share *s, int64_t now_ns, double key)
+{
+    double is = share_key(s, now_ns);
+    assert_true(is > key - 1e-6 && is < key + 1e-6);
+}
+
+static void charges_what_runs_as_it_runs(void **unused)
+{
+    (void)unused;
+    struct share s;
+    share_init(&s, 2);
+    share_start(&s, 100);
+    assert_key(&s, 100, 0);
+    assert_key(&s, 140, 20); /* 1 slot × 40 / 2 */
+    share_start(&s, 140);
+    assert_key(&s, 150, 30); /* 2 slots × 10 / 2 more */
+    share_stop(&s, 0, 150);
+    share_stop(&s, 0, 160);
+    assert_key(&s, 160, 35);
+    assert_key(&s, 1000, 35); /* nothing runs */
+    assert_int_equal(s.running, 0);
+}
+
+static void corrects_at_the_end(void **unused)
+{
+    (void)unused;
+    struct share s;
+    share_init(&s, 4);
+    share_start(&s, 0);
+    share_stop(&s, -60, 100); /* it has run for 40 only */
+    assert_key(&s, 100, 10);
+    share_start(&s, 100);
+    share_stop(&s, 8, 100);
+    assert_key(&s, 100, 12);
+}
+
+static void counts_what_is_queued_in_the_order_only(void **unused)
+{
+    (void)unused;
+    struct share s;
+    share_init(&s, 2);
+    share_commit(&s, 50);
+    assert_key(&s, 10, 25);
+    share_commit(&s, -50);
+    assert_key(&s, 10, 0);
+}
+
+static void wakes_without_credit_or_debt(void **unused)
+{
+    (void)unused;
+    struct share s;
+    share_init(&s, 1);
+    share_wake(&s, 500, 10);
+    assert_key(&s, 10, 500);
+    share_wake(&s, 300, 20); /* it is further than that by what it has used */
+    assert_key(&s, 20, 500);
+    share_start(&s, 20);
+    share_commit(&s, 100);
+    share_wake(&s, 700, 50); /* at 500 + 30 + 100 */
+    assert_key(&s, 50, 700);
+    share_wake(&s, 650, 50);
+    assert_key(&s, 60, 710); /* and what runs and is queued is not counted twice */
+}
+
+static void weighs_nothing_as_one(void **unused)
+{
+    (void)unused;
+    struct share s;
+    share_init(&s, 0);
+    share_start(&s, 0);
+    assert_key(&s, 7, 7);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(charges_what_runs_as_it_runs),
+        cmocka_unit_test(corrects_at_the_end),
+        cmocka_unit_test(counts_what_is_queued_in_the_order_only),
+        cmocka_unit_test(wakes_without_credit_or_debt),
+        cmocka_unit_test(weighs_nothing_as_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
