@@ -225,6 +225,40 @@ static void refuses_items_over_the_largest(void **unused)
     rig_end(&rig);
 }
 
+static uint32_t batches_made;
+
+struct batch *__real_batch_new(uint32_t count, size_t size);
+struct batch *__wrap_batch_new(uint32_t count, size_t size);
+struct batch *__wrap_batch_new(uint32_t count, size_t size)
+{
+    batches_made++;
+    return __real_batch_new(count, size);
+}
+
+/* A few bytes in every other index take the room of a few bytes. */
+static void gathers_across_gaps(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    rig_start(&rig, NULL, 0);
+    struct session *session = rig_session(&rig, 1000, &no_limits);
+    struct range done[500];
+    for (uint64_t i = 0; i < 500; i++)
+        done[i] = (struct range){2 * i + 1, 2 * i + 2};
+    struct job_request request = {.ref = 1, .credit = 1, .done = done, .done_count = 500};
+    struct job *job;
+    assert_int_equal(core_job_open(rig.core, session, &request, rig.now_ns, &job), 0);
+    rig_settle(&rig);
+    rig_forget(&rig);
+    struct batch *batch = rig_batch(1, 1, 'i', false);
+    uint32_t before = batches_made;
+    for (uint64_t i = 0; i < 500; i++)
+        assert_int_equal(core_job_items(rig.core, job, 2 * i, batch, rig.now_ns), 0);
+    assert_int_equal(batches_made - before, 1);
+    batch_unref(batch);
+    rig_end(&rig);
+}
+
 /*** Exceeding limits ***/
 
 struct large {
@@ -495,6 +529,7 @@ int main(void)
         cmocka_unit_test(grants_once_for_many_reasons),
         cmocka_unit_test(grants_always_enough),
         cmocka_unit_test(refuses_items_over_the_largest),
+        cmocka_unit_test(gathers_across_gaps),
         cmocka_unit_test(lets_one_job_of_an_owner_exceed_its_limit),
         cmocka_unit_test(gives_owners_turns_at_exceeding_the_limit_of_all),
         cmocka_unit_test(tries_again_when_less_is_held),
