@@ -74,10 +74,26 @@ static int64_t late_ns(const struct chunk *chunk)
     return chunk->started_ns + chunk->expected_ns + OVERRUN_NS;
 }
 
-static void look_when_late(struct core *core, const struct chunk *chunk)
+/* When a running chunk is long enough for others to mind; and not before its worker can have begun it. */
+static int64_t long_ns(const struct core *core, const struct chunk *chunk)
 {
-    if (late_ns(chunk) < core->next_check_ns)
-        core->next_check_ns = late_ns(chunk);
+    return chunk->started_ns + 2 * core->config.chunk_target_ns + OVERRUN_NS;
+}
+
+/*
+ * Has the running chunk looked at in time: when it is late, for the sake of what is queued behind it; when it
+ * is long, for that of others. One item with nothing behind it is not: there is nothing to take back, and a
+ * timer that is set and cleared for each small chunk costs the broker more than the chunk.
+ */
+static void look_in_time(struct core *core, const struct chunk *running)
+{
+    int64_t look_ns = INT64_MAX;
+    if (running->worker->depth > 1)
+        look_ns = late_ns(running);
+    else if (running->items.count > 1)
+        look_ns = long_ns(core, running);
+    if (look_ns < core->next_check_ns)
+        core->next_check_ns = look_ns;
 }
 
 /* The chunk takes its slot: it is the first of its worker now. */
@@ -92,7 +108,7 @@ static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
         job->started = true;
         job->report.queue_ns = now_ns - job->opened_ns;
     }
-    look_when_late(core, chunk);
+    look_in_time(core, chunk);
 }
 
 /* Takes the chunk off its worker, whose next chunk starts if this one ran. correct: its run_ns is the whole
@@ -214,7 +230,7 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
     if (worker->depth == 1) {
         start(core, chunk, now_ns);
     } else {
-        look_when_late(core, TAILQ_FIRST(&worker->chunks));
+        look_in_time(core, TAILQ_FIRST(&worker->chunks));
         worker->queued_ns += chunk->expected_ns;
         share_commit(&job->share, chunk->expected_ns);
         share_commit(&owner->share, chunk->expected_ns);
@@ -458,11 +474,11 @@ static int64_t check_worker(struct core *core, struct worker *worker, int64_t no
         }
     }
     if (chunk->items.count - chunk->done > 1 && chunk->asked == CONTROL_NONE) {
-        int64_t long_ns = chunk->started_ns + 2 * core->config.chunk_target_ns;
-        if (now_ns >= long_ns && in_the_way(core, chunk->job)) {
+        int64_t since_ns = long_ns(core, chunk);
+        if (now_ns >= since_ns && in_the_way(core, chunk->job)) {
             chunks_control(core, chunk, CONTROL_YIELD);
         } else {
-            int64_t look = now_ns >= long_ns ? now_ns + core->config.chunk_target_ns : long_ns;
+            int64_t look = now_ns >= since_ns ? now_ns + core->config.chunk_target_ns : since_ns;
             if (look < again)
                 again = look;
         }
@@ -472,7 +488,8 @@ static int64_t check_worker(struct core *core, struct worker *worker, int64_t no
 
 int64_t core_deadline(const struct core *core)
 {
-    return core->next_check_ns;
+    bool busy = !TAILQ_EMPTY(&core->hungry) || !TAILQ_EMPTY(&core->full);
+    return busy ? core->next_check_ns : INT64_MAX;
 }
 
 void core_tick(struct core *core, int64_t now_ns)

@@ -106,6 +106,7 @@ static void asks_a_long_chunk_to_yield(void **unused)
     rig_end(&rig);
 }
 
+/* … and 2 ms for its worker to begin it. */
 static void gives_a_chunk_twice_its_time_when_others_wait(void **unused)
 {
     (void)unused;
@@ -117,11 +118,11 @@ static void gives_a_chunk_twice_its_time_when_others_wait(void **unused)
     struct seen chunk = *rig_take(&rig, ACTION_CHUNK);
     struct job *waits = rig_open_timed(&rig, session, 2, plain, MS);
     assert_int_equal(rig_items(&rig, waits, 1, 1, 'i'), 0);
-    while (rig.now_ns + due_in(&rig) < 1020 * MS) {
+    while (rig.now_ns + due_in(&rig) < 1022 * MS) {
         rig_pass(&rig, due_in(&rig));
         rig_expect_none(&rig);
     }
-    assert_int_equal(rig.now_ns + due_in(&rig), 1020 * MS);
+    assert_int_equal(rig.now_ns + due_in(&rig), 1022 * MS);
     rig_pass(&rig, due_in(&rig) - 1);
     rig_expect_none(&rig);
     rig_pass(&rig, 1);
@@ -140,7 +141,7 @@ static void splits_the_tail_of_a_job_alone(void **unused)
     struct seen chunk = *rig_take(&rig, ACTION_CHUNK);
     assert_int_equal(chunk.count, 5);
     rig_add_worker(&rig);
-    rig_pass(&rig, 20 * MS - 1);
+    rig_pass(&rig, 22 * MS - 1);
     rig_expect_none(&rig);
     rig_pass(&rig, 1);
     assert_int_equal(rig_take(&rig, ACTION_YIELD)->chunk, chunk.chunk);
