@@ -205,8 +205,8 @@ struct action {
  */
 bool core_next(struct core *core, int64_t now_ns, struct action *action);
 
-/* The session's blocks in one ACTION_RESULTS: their number, and bytes of all their frames over which no further
- * one is added. */
+/* The session's blocks in one ACTION_RESULTS: their number, and bytes of all their frames over which no
+ * further one is added. */
 enum { RESULTS_BLOCKS_MAX = 256, RESULTS_SIZE_SOFT = 128 << 10 };
 
 /*** Looking ***/
