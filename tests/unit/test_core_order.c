@@ -324,10 +324,11 @@ static void serves_an_owners_urgent_job_first(void **unused)
     struct job *theirs = rig_open_timed(&rig, other, 1, chunks_of_one, 10 * MS);
     assert_int_equal(rig_items(&rig, theirs, 20, 1, 't'), 0);
     char order[16] = "";
+    size_t length = 0;
     for (int i = 0; i < 12; i++) {
         rig_work(&rig, &chunk, 10 * MS);
         chunk = *rig_take(&rig, ACTION_CHUNK);
-        strncat(order, chunk.text, sizeof order - strlen(order) - 1);
+        order[length++] = chunk.text[0];
         rig_forget(&rig);
     }
     /* Its owner's share is what it was: every other turn is the other owner's. */
