@@ -1,11 +1,11 @@
 /*
- * The protocol, encoded and decoded in one place. PROTOCOL.md beside this file is the normative text; this header is its
- * C form. A message is a ZeroMQ multipart message: a MessagePack header (an array: the type, then the fields in the
- * order of the table below), then raw frames. Nothing here touches a socket.
+ * The protocol, encoded and decoded in one place. PROTOCOL.md beside this file is the normative text; this
+ * header is its C form. A message is a ZeroMQ multipart message: a MessagePack header (an array: the type,
+ * then the fields in the order of the table below), then raw frames. Nothing here touches a socket.
  *
- * Decoding is strict: every byte of the header is used, every field has its exact type and range, the number of fields
- * and of frames is the table's. Strings in a decoded message point into the frame that was decoded and live as long.
- * Thread-safety: none of a struct decoder or wire may be used by two threads at once.
+ * Decoding is strict: every byte of the header is used, every field has its exact type and range, the number
+ * of fields and of frames is the table's. Strings in a decoded message point into the frame that was decoded
+ * and live as long. Thread-safety: none of a struct decoder or wire may be used by two threads at once.
  */
 #ifndef PMAP_PROTOCOL_H
 #define PMAP_PROTOCOL_H
@@ -19,18 +19,20 @@
 enum {
     PROTOCOL_VERSION_MIN = 1,
     PROTOCOL_VERSION_MAX = 1,
-    PROTOCOL_HEADER_MAX = 64 << 10,    /* bytes of a header frame */
-    PROTOCOL_INLINE_MAX = 64 << 10,    /* bytes of items in an OPEN */
-    PROTOCOL_PIECE_MIN = 1 << 10,      /* bytes of a piece of an item whose next piece follows */
-    PROTOCOL_MESSAGE_MAX = 1 << 20,    /* bytes of records in any other message: lengths, bytes, times and notes */
-    PROTOCOL_CALL_MAX = 4 << 20,       /* bytes of the call frame of OPEN */
-    PROTOCOL_FRAMES_MAX = 6,           /* frames of any message */
-    PROTOCOL_STRING_MAX = 4096,        /* bytes of any string in a header */
-    PROTOCOL_RANGES_MAX = 4096,        /* ranges in OPEN's list of what is done */
-    PROTOCOL_PRIORITY_MAX = 1000,      /* of a job's priority, and of its negative */
+    PROTOCOL_HEADER_MAX = 64 << 10, /* bytes of a header frame */
+    PROTOCOL_INLINE_MAX = 64 << 10, /* bytes of items in an OPEN */
+    PROTOCOL_PIECE_MIN = 1 << 10,   /* bytes of a piece of an item whose next piece follows */
+    PROTOCOL_MESSAGE_MAX =
+        1 << 20,                  /* bytes of records in any other message: lengths, bytes, times and notes */
+    PROTOCOL_CALL_MAX = 4 << 20,  /* bytes of the call frame of OPEN */
+    PROTOCOL_FRAMES_MAX = 6,      /* frames of any message */
+    PROTOCOL_STRING_MAX = 4096,   /* bytes of any string in a header */
+    PROTOCOL_RANGES_MAX = 4096,   /* ranges in OPEN's list of what is done */
+    PROTOCOL_PRIORITY_MAX = 1000, /* of a job's priority, and of its negative */
 };
 #define PROTOCOL_ITEM_MAX (1ULL << 30) /* bytes of an item, or of a result of a builtin */
-/* Indices, counts and credit on the wire are at most this, so that the sum of two never overflows a uint64_t. */
+/* Indices, counts and credit on the wire are at most this, so that the sum of two never overflows a uint64_t.
+ */
 #define PROTOCOL_COUNT_MAX ((uint64_t)INT64_MAX)
 
 /* Who may send a message. */
@@ -126,10 +128,10 @@ struct job_report {
     uint64_t failed;
     uint64_t retried;
     uint64_t chunks;
-    uint32_t slots;    /* min(-j, the owner's cap, the pool's slots) */
-    int64_t queue_ns;  /* OPEN to the first chunk's start */
-    int64_t run_ns;    /* busy slot time */
-    int64_t cpu_ns;    /* CPU time of that */
+    uint32_t slots;               /* min(-j, the owner's cap, the pool's slots) */
+    int64_t queue_ns;             /* OPEN to the first chunk's start */
+    int64_t run_ns;               /* busy slot time */
+    int64_t cpu_ns;               /* CPU time of that */
     uint64_t bytes_in, bytes_out; /* of the items and of the results, without their lengths */
 };
 
@@ -150,13 +152,14 @@ struct message {
             uint64_t max_message, max_item;
         } welcome;
         struct {
-            uint64_t ref; /* the client's number for the job, unique in its session */
+            uint64_t ref;  /* the client's number for the job, unique in its session */
             uint32_t kind; /* enum function_kind */
             struct text function;
             struct job_options options;
-            uint64_t credit;     /* for results */
-            uint64_t first;      /* index of the first item wanted */
-            const struct range *done; /* items from `first` on that are not sent and not wanted: ascending, disjoint */
+            uint64_t credit; /* for results */
+            uint64_t first;  /* index of the first item wanted */
+            const struct range
+                *done; /* items from `first` on that are not sent and not wanted: ascending, disjoint */
             uint32_t done_count;
             bool end; /* no items but those in this message */
         } open;
@@ -207,8 +210,8 @@ struct message {
         } ready;
         struct {
             uint64_t chunk;
-            bool more; /* the last record goes on in the next WORKED */
-            bool last; /* the chunk ends here; items without a result are handed back */
+            bool more;              /* the last record goes on in the next WORKED */
+            bool last;              /* the chunk ends here; items without a result are handed back */
             int64_t run_ns, cpu_ns; /* spent on this chunk since the last WORKED of it */
         } worked;
         struct {
@@ -235,19 +238,20 @@ void wire_free(struct wire *w);
 
 /*
  * Encodes m into *w, which is emptied first.
- * Returns 0, -ENOMEM, -EMSGSIZE (over PROTOCOL_HEADER_MAX) or -EINVAL (no such type, a value out of its range).
+ * Returns 0, -ENOMEM, -EMSGSIZE (over PROTOCOL_HEADER_MAX) or -EINVAL (no such type, a value out of its
+ * range).
  */
 int message_encode(const struct message *m, struct wire *w);
 
-struct decoder; /* memory that decoding reuses */
+struct decoder;                    /* memory that decoding reuses */
 struct decoder *decoder_new(void); /* NULL when memory is short */
 void decoder_free(struct decoder *d);
 
 /*
  * Decodes a header frame of `size` bytes that came with `frames` frames in all (header included) from `from`.
  * *m is good until the next call with this decoder, and its strings while the frame lives.
- * Returns 0, -EPROTO (malformed, not its sender's to send, wrong count of fields or frames, value out of range: *why
- * then says what, in a constant text for the peer), or -ENOMEM.
+ * Returns 0, -EPROTO (malformed, not its sender's to send, wrong count of fields or frames, value out of
+ * range: *why then says what, in a constant text for the peer), or -ENOMEM.
  */
 int message_decode(struct decoder *d, const void *data, size_t size, size_t frames, enum sender from,
                    struct message *m, const char **why);
@@ -256,9 +260,9 @@ int message_decode(struct decoder *d, const void *data, size_t size, size_t fram
 const char *message_name(enum message_type type);
 
 /*
- * Notes: what is to be said of a result over its bytes. NOTE_SIZE bytes each on the wire, all little-endian: u32 record
- * (its place in the batch), u16 kind, u16 code, u32 length of its text. Ascending by record; more than one for a record
- * are allowed. A record without a note of a failing kind was mapped.
+ * Notes: what is to be said of a result over its bytes. NOTE_SIZE bytes each on the wire, all little-endian:
+ * u32 record (its place in the batch), u16 kind, u16 code, u32 length of its text. Ascending by record; more
+ * than one for a record are allowed. A record without a note of a failing kind was mapped.
  */
 enum { NOTE_SIZE = 12 };
 enum note_kind {
@@ -276,10 +280,10 @@ void note_store(uint8_t *p, const struct note *note);
 
 struct batch;
 /*
- * Makes *batch of the frames behind the header of a RESULTS or WORKED: lengths, bytes, times[, notes, texts]; frame[i]
- * and size[i] for `count` (3 or 5) of them. As batch_init for ownership. `more` is set; a batch with it must hold one
- * record. Checks that times fit the count, that notes ascend within the batch and that their texts add up.
- * Returns 0 or -EPROTO.
+ * Makes *batch of the frames behind the header of a RESULTS or WORKED: lengths, bytes, times[, notes, texts];
+ * frame[i] and size[i] for `count` (3 or 5) of them. As batch_init for ownership. `more` is set; a batch with
+ * it must hold one record. Checks that times fit the count, that notes ascend within the batch and that their
+ * texts add up. Returns 0 or -EPROTO.
  */
 int results_init(struct batch *batch, const void *const *frame, const size_t *size, size_t count, bool more,
                  void (*release)(struct batch *));

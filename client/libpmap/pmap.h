@@ -121,8 +121,8 @@ struct pmap_job_options {
 /*
  * Opens a job. function: a builtin's name. options: NULL for the defaults. Sends nothing by itself: the
  * function and the options are checked by the daemon, and what it refuses comes out of pmap_take as
- * PMAP_FAILED. Returns 0, -EINVAL (an option out of range, a name over 4096 bytes or not in UTF-8), -ENOMEM, or the
- * connection's error.
+ * PMAP_FAILED. Returns 0, -EINVAL (an option out of range, a name over 4096 bytes or not in UTF-8), -ENOMEM,
+ * or the connection's error.
  */
 PMAP_API int pmap_open(pmap *pool, const char *function, const struct pmap_job_options *options,
                        pmap_job **job);
