@@ -13,6 +13,9 @@
 
 enum {
     PAST_IDS = 4,
+    /* Connections over the limit that may be there without a session: a client that looks whether somebody
+     * listens has one for an instant. */
+    UNGREETED = 8,
     /* What is kept for a client that does not read: its results stay in the core, but for one message; so
      * these are answers to its own questions. */
     UNSENT_MESSAGES = 1024,
@@ -245,18 +248,19 @@ struct client *clients_sender(struct clients *c, struct frames *f, bool *first,
     return client;
 }
 
-unsigned clients_admit(struct clients *c, const struct client *client, char *text, size_t text_size)
+unsigned clients_admit(const struct clients *c, const struct client *client, unsigned sessions, char *text,
+                       size_t text_size)
 {
-    const struct peer *peer = &c->peers[client->fd];
     if (c->private_pool ? client->uid != geteuid()
                         : !config_allows(c->config, client->uid, client->groups, client->group_count)) {
         snprintf(text, text_size, "uid %u may not use this pool", (unsigned)client->uid);
         return PERR_REFUSED;
     }
     struct limits limits = clients_limits(c, client);
-    if (peer->who.connections > (unsigned)limits.connections) {
-        snprintf(text, text_size, "uid %u has %u connections; the limit is %d", (unsigned)client->uid,
-                 peer->who.connections, limits.connections);
+    unsigned limit = (unsigned)limits.connections, open = c->peers[client->fd].who.connections;
+    if (sessions >= limit || open > limit + UNGREETED) {
+        snprintf(text, text_size, "uid %u has %u connections; the limit is %u", (unsigned)client->uid,
+                 sessions >= limit ? sessions : open - 1, limit);
         return PERR_LIMIT;
     }
     return 0;

@@ -75,9 +75,10 @@ struct client *clients_sender(struct clients *c, struct frames *f, bool *first,
                               void (*gone)(void *cookie, struct client *client), void *cookie);
 
 /*
- * May this client have a session? 0, or a PERR_ code with one line for it in text.
+ * May this client have a session, when its uid has so many? 0, or a PERR_ code with one line for it in text.
  */
-unsigned clients_admit(struct clients *c, const struct client *client, char *text, size_t text_size);
+unsigned clients_admit(const struct clients *c, const struct client *client, unsigned sessions, char *text,
+                       size_t text_size);
 
 /* Its messages are ignored from now on, and its connection is cut a little later, so that it can read why. */
 void clients_doom(struct clients *c, struct client *client, int64_t now_ns);

@@ -95,7 +95,8 @@ static void serve_hello(struct broker *broker, struct client *client, const stru
         serve_refuse(broker, client, PERR_STOPPING, protocol_error_text(PERR_STOPPING), now_ns);
         return;
     }
-    unsigned code = clients_admit(&broker->clients, client, text, sizeof text);
+    unsigned sessions = core_sessions_of(broker->core, client->uid);
+    unsigned code = clients_admit(&broker->clients, client, sessions, text, sizeof text);
     if (code != 0) {
         serve_refuse(broker, client, code, text, now_ns);
         return;

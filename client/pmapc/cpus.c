@@ -12,6 +12,8 @@
 
 #include <stdio.h>
 
+enum { ANSWER_MS = 5000 };
+
 static const char help[] = "Usage: pmapc cpus [--json]\n"
                            "Shows how many CPUs a program may really use here, and the pool's slots.\n"
                            "Starts no daemon and needs none.\n"
@@ -40,8 +42,9 @@ int command_cpus(const struct globals *globals, int argc, char **argv)
     status = connect_pool(globals, CONNECT_QUIET, &pool);
     if (status == STATUS_USAGE)
         return connect_pool(globals, CONNECT_ONLY, &pool); /* says what is wrong with the endpoint */
-    unsigned slots = status == 0 ? pmap_get_info(pool)->slots : 0;
-    bool connected = status == 0;
+    /* A daemon that will not serve us says so only behind its WELCOME; its slots are none of ours. */
+    bool connected = status == 0 && pmap_ping(pool, ANSWER_MS) >= 0;
+    unsigned slots = connected ? pmap_get_info(pool)->slots : 0;
     status = 0;
     if (json) {
         json_t *object = json_object();

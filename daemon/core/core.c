@@ -181,6 +181,13 @@ void core_session_block(struct core *core, struct session *session, bool blocked
     }
 }
 
+uint32_t core_sessions_of(const struct core *core, uid_t uid)
+{
+    struct owner key = {.uid = uid};
+    const struct owner *owner = RB_FIND(owner_uids, (struct owner_uids *)&core->owners, &key);
+    return owner != NULL ? owner->sessions : 0;
+}
+
 void *session_cookie(const struct session *session)
 {
     return session->cookie;

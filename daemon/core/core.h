@@ -70,6 +70,9 @@ void core_session_close(struct core *core, struct session *session, int64_t now_
  */
 void core_session_block(struct core *core, struct session *session, bool blocked);
 
+/* Sessions that this owner has now. O(log owners). */
+uint32_t core_sessions_of(const struct core *core, uid_t uid);
+
 void *session_cookie(const struct session *session);
 
 /*** Jobs ***/

@@ -115,7 +115,7 @@ first_at_once() {
 # Nothing moves any more: twice the same, with results that wait and nothing that runs.
 stalled() {
     local before after
-    status_is busy 0 jobs 1 held_bytes '>=1000000' || return 1
+    status_is busy 0 jobs 1 held_bytes '>=65536' || return 1
     before=$(status_of items_done)
     after=$(status_of items_done)
     [ "$before" = "$after" ]
