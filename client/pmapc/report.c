@@ -1,5 +1,5 @@
 /*
- * What a job took; see report.h. The keys of the JSON object are a contract (DESIGN.md, "Command line").
+ * What a job took; see report.h. The keys of the JSON object are a contract (pmapc(1)).
  */
 #include "client/pmapc/report.h"
 

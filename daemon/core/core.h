@@ -92,7 +92,7 @@ struct job_request {
 /*
  * Opens a job. Comes out as ACTION_OPENED unless it is whole; inline items and the end follow by
  * core_job_items and core_job_end in the same turn. Returns 0, -EEXIST (the session has a job of that ref),
- * -EDQUOT (the owner's limit of jobs), -ENOMEM.
+ * -EINVAL (credit is 0 or over INT64_MAX), -EDQUOT (the owner's limit of jobs), -ENOMEM.
  */
 int core_job_open(struct core *core, struct session *session, const struct job_request *request,
                   int64_t now_ns, struct job **job);

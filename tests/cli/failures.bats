@@ -1,4 +1,4 @@
-# What goes wrong is said clearly, on stderr, with the exit status that DESIGN.md promises: 1 some item failed, 2 usage,
+# What goes wrong is said clearly, on stderr, with the exit status that pmapc(1) promises: 1 some item failed, 2 usage,
 # 3 no daemon, 4 refused. What went right is on stdout all the same.
 load helper
 

@@ -80,7 +80,7 @@ json() {
     expect_sh 141 'env --default-signal=PIPE pmapc ping -c 0 -i 0.001 2>err2 | head -n 2 >/dev/null; exit ${PIPESTATUS[0]}'
 }
 
-@test "--stats=json: the keys of DESIGN.md in their order, and what they hold is plausible" {
+@test "--stats=json: the keys of pmapc(1) in their order, and what they hold is plausible" {
     start_daemon
     seq 1000 | expect 0 pmapc map --stats=json square
     seq 1000 | awk '{print $1 * $1}' | same out
