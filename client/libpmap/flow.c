@@ -15,7 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { RESULT_WINDOW = 4 << 20, BATCH_SIZE = 64 << 10, BATCH_SIZE_MIN = 64, BATCH_SIZE_MAX = 512 << 10 };
+enum { RESULT_WINDOW = 4 << 20, BATCH_SIZE = 256 << 10, BATCH_SIZE_MIN = 64, BATCH_SIZE_MAX = 512 << 10 };
 
 /* Ranges of two numbers of up to 9 bytes each must fit OPEN's header, beside a function's name. */
 enum { RANGES_MAX = (PROTOCOL_HEADER_MAX - PROTOCOL_STRING_MAX - 512) / 18 };

@@ -23,7 +23,7 @@ struct flow_config {
     uint64_t ref;
     bool unordered;
     uint64_t result_window; /* credit that is granted for results; 0: the default (4 MiB) */
-    size_t batch_size;   /* items are gathered until a batch costs about this much; 0: the default (64 KiB) */
+    size_t batch_size; /* items are gathered until a batch costs about this much; 0: the default (256 KiB) */
     uint32_t ranges_max; /* most ranges that OPEN lists as done; 0: as many as fit */
 };
 

@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* The flow is asked for messages when about this much was put: a batch has been filled. */
-enum { PUMP_COST = 64 << 10, PRIORITY_MAX = 1000 };
+enum { PUMP_COST = 256 << 10, PRIORITY_MAX = 1000 };
 
 int pmap_open(pmap *pool, const char *function, const struct pmap_job_options *options, pmap_job **job)
 {

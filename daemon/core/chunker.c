@@ -6,7 +6,7 @@
 #include "daemon/core/chunker.h"
 
 /* Shorter chunks are not worth a message to a further slot (one costs a worker and the broker about 3 µs). */
-enum { WORTHWHILE_NS = 50000 };
+enum { WORTHWHILE_NS = 100000 };
 
 /* How much larger than its predecessor a chunk may be while the measurement is young. */
 enum { GROWTH = 8 };
