@@ -97,7 +97,7 @@ static void splits_the_tail(void **unused)
     }
     assert_int_equal(last, 1);
     assert_true(chunks >= 100 && chunks < 140); /* 10 ms each, and some small ones */
-    /* But not into chunks of less than 50 us. */
+    /* But not into chunks of less than 100 us. */
     assert_int_equal(count_for(1000, 1000, 200, 4), 100); /* what is worth a message */
     assert_int_equal(count_for(1000, 1000, 30, 4), 30);
 }
