@@ -139,6 +139,7 @@ static void drop_message(struct pmap_job *job)
     struct received *r = STAILQ_FIRST(&job->results);
     STAILQ_REMOVE_HEAD(&job->results, link);
     job->record = 0;
+    job->timed = 0;
     job->offset = 0;
     job->noted = UINT32_MAX;
     batch_unref(&r->batch);
@@ -280,8 +281,10 @@ static int finish_message(struct pmap_job *job)
 {
     const struct received *r = STAILQ_FIRST(&job->results);
     int rc = 0;
-    if (!r->batch.more)
+    if (!r->batch.more) {
         rc = flow_taken(job->flow, r->first, r->batch.count);
+        stats_add_times(&job->times, r->batch.times + 8 * (size_t)job->timed, r->batch.count - job->timed);
+    }
     flow_released(job->flow, batch_cost(&r->batch));
     drop_message(job);
     first_note(job);
@@ -332,8 +335,11 @@ static int take_record(struct pmap_job *job, struct received *r, struct pmap_res
     }
     if (job->taken++ == 0)
         job->first_ns = clock_ns();
-    stats_add(&job->times, time_ns);
-    job->piece_ns = 0;
+    if (job->piece_ns > 0) { /* the sum of its pieces' times; all others are added message by message */
+        stats_add(&job->times, time_ns);
+        job->timed = 1;
+        job->piece_ns = 0;
+    }
     if (job->piece_failed) {
         job->piece_failed = false;
         job->failed++;

@@ -39,7 +39,8 @@ struct pmap_job {
     uint64_t id; /* the daemon's number */
     struct job_report report;
     int64_t piece_ns;   /* time of the pieces of a large result so far */
-    struct stats times; /* of the items */
+    struct stats times; /* of the items, but those of the message that is being taken */
+    uint32_t timed;     /* records of that message that are in `times` already: 1 after pieces, else 0 */
     uint64_t taken, failed;
     int64_t open_ns, first_ns, last_ns; /* OPEN sent, first result taken, last one dealt with; 0: not yet */
 };

@@ -2,6 +2,7 @@
  * Statistics: moments against a plain two-pass computation, percentiles against sorted arrays, merging
  * against adding.
  */
+#include "common/batch.h"
 #include "common/stats.h"
 
 #include <setjmp.h>
@@ -221,6 +222,41 @@ static void merging_is_as_good_as_adding(void **state)
     }
 }
 
+static void adding_times_is_as_good_as_adding(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < KINDS; kind++) {
+        int64_t *values = new_values(kind);
+        for (int with_percentiles = 0; with_percentiles < 2; with_percentiles++) {
+            struct stats all, blocks;
+            stats_init(&all, with_percentiles);
+            stats_init(&blocks, with_percentiles);
+            uint8_t *times = malloc(8 * (size_t)COUNT + 1);
+            assert_non_null(times);
+            for (size_t from = 0, size = 0; from < COUNT; from += size, size = size * 2 + 1) {
+                size_t count = size < COUNT - from ? size : COUNT - from;
+                for (size_t i = 0; i < count; i++) {
+                    store_u64(times + 1 + 8 * i, (uint64_t)(values[from + i] > 0 ? values[from + i] : 0));
+                    stats_add(&all, values[from + i]);
+                }
+                stats_add_times(&blocks, times + 1, (uint32_t)count);
+            }
+            assert_int_equal(blocks.count, all.count);
+            assert_int_equal(blocks.min, all.min);
+            assert_int_equal(blocks.max, all.max);
+            assert_near(stats_mean(&blocks), stats_mean(&all), 1e-12);
+            assert_near(blocks.sum, all.sum, 1e-12);
+            if (kind != 5)
+                assert_near(stats_std(&blocks), stats_std(&all), 1e-9);
+            assert_int_equal(stats_percentile(&blocks, 50), stats_percentile(&all, 50));
+            free(times);
+            stats_free(&blocks);
+            stats_free(&all);
+        }
+        free(values);
+    }
+}
+
 static void lost_percentiles_stay_lost(void **state)
 {
     (void)state;
@@ -259,6 +295,7 @@ int main(void)
         cmocka_unit_test(deviations_survive_a_large_mean),
         cmocka_unit_test(few_values_are_no_special_trouble),
         cmocka_unit_test(merging_is_as_good_as_adding),
+        cmocka_unit_test(adding_times_is_as_good_as_adding),
         cmocka_unit_test(lost_percentiles_stay_lost),
     };
     return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
