@@ -17,12 +17,13 @@ setup() {
     DAEMON= # pid of the daemon of start_daemon
     DAEMONS=()
     mkdir -m 700 run
+    mkdir -m 1777 reports # the sanitizers', of programs of any user
     export T HOME=$T XDG_RUNTIME_DIR=$T/run PMAP_IDLE_EXIT=60 LC_ALL=C
     unset PMAP_ENDPOINT
     # Each process leaves its sanitizers' reports in a file; their exit status is none that a program of ours has.
-    export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}log_path=$T/sanitizer:exitcode=99"
-    export UBSAN_OPTIONS="${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}log_path=$T/sanitizer:exitcode=99:print_stacktrace=1"
-    export TSAN_OPTIONS="${TSAN_OPTIONS:+$TSAN_OPTIONS:}log_path=$T/sanitizer:exitcode=99"
+    export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}log_path=$T/reports/sanitizer:exitcode=99"
+    export UBSAN_OPTIONS="${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}log_path=$T/reports/sanitizer:exitcode=99:print_stacktrace=1"
+    export TSAN_OPTIONS="${TSAN_OPTIONS:+$TSAN_OPTIONS:}log_path=$T/reports/sanitizer:exitcode=99"
     if declare -F prepare >/dev/null; then
         prepare
     fi
@@ -45,7 +46,7 @@ teardown() {
         bad=1
     done
     local log
-    for log in "$T"/sanitizer.*; do
+    for log in "$T"/reports/*; do
         [ ! -e "$log" ] || { echo "$log:"; head -n 60 "$log"; bad=1; }
     done
     if grep -aE 'Sanitizer|runtime error|Assertion' "$T"/*.log "$T"/run*/pmapd/*.log 2>/dev/null; then
