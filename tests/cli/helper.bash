@@ -23,6 +23,13 @@ setup() {
     # Each process leaves its sanitizers' reports in a file; their exit status is none that a program of ours has.
     export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}log_path=$T/reports/sanitizer:exitcode=99"
     export UBSAN_OPTIONS="${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}log_path=$T/reports/sanitizer:exitcode=99:print_stacktrace=1"
+    # Suppressions where a program of any user may read them; the later of two options counts.
+    local supp
+    supp=$(sed -n 's/.*suppressions=\([^:]*\).*/\1/p' <<<"${TSAN_OPTIONS:-}")
+    if [ -n "$supp" ]; then
+        install -m 644 "$supp" tsan.supp
+        TSAN_OPTIONS+=:suppressions=$T/tsan.supp
+    fi
     export TSAN_OPTIONS="${TSAN_OPTIONS:+$TSAN_OPTIONS:}log_path=$T/reports/sanitizer:exitcode=99"
     if declare -F prepare >/dev/null; then
         prepare
