@@ -205,8 +205,10 @@ static size_t page_bytes(const char *page, const char *label, uint8_t *bytes, si
     size_t size = 0;
     assert_true(snprintf(start, sizeof start, "\n%s ", label) < (int)sizeof start);
     const char *p = strstr(page, start);
-    if (!p)
+    if (!p) {
         fail_msg("no '%s' in PROTOCOL.md", label);
+        return 0; /* not reached */
+    }
     p += strlen(start);
     while (p[0] != '\n' || p[1] == ' ') {
         if (*p == ' ' || *p == '\n') {
