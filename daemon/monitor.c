@@ -477,7 +477,7 @@ static unsigned most_connections(void)
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT_MAX)
         return INT_MAX;
-    return limit.rlim_cur > 2 * RESERVE ? (unsigned)limit.rlim_cur - RESERVE : RESERVE;
+    return limit.rlim_cur > 2UL * RESERVE ? (unsigned)limit.rlim_cur - RESERVE : RESERVE;
 }
 
 int monitor_start(void *context, void *router, const struct config *config, struct monitor **monitor)
