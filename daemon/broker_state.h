@@ -44,7 +44,6 @@ struct broker {
     int64_t idle_since_ns; /* INT64_MAX while somebody is connected or something runs */
     bool stopping;
     int64_t stop_by_ns, farewell_by_ns;
-    int exit_status;
     bool failed; /* an invariant is broken or memory is out: stop now */
 };
 

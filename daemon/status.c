@@ -36,9 +36,8 @@ static void pack_flag(msgpack_packer *pk, const char *key, bool value)
         msgpack_pack_false(pk);
 }
 
-static void pack_owners(struct broker *broker, const struct client *client, msgpack_packer *pk)
+static void pack_owners(struct broker *broker, msgpack_packer *pk)
 {
-    (void)client;
     const void *cursor = NULL;
     struct owner_view view;
     size_t count = 0;
@@ -98,7 +97,7 @@ static void pack_status(struct broker *broker, const struct client *client, msgp
     pack_count(pk, "chunks", counts.chunks_done);
     pack_seconds(pk, "run_s", counts.run_ns);
     pack_text(pk, "owners");
-    pack_owners(broker, client, pk);
+    pack_owners(broker, pk);
     pack_text(pk, "limits");
     pack_limits(broker, client, pk);
 }
