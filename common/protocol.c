@@ -48,16 +48,27 @@ F fields_PING[] = {{U64(ping.token)}, {END}};
 F fields_PONG[] = {{U64(ping.token)}, {END}};
 F fields_QUERY[] = {{U64(query.ref)}, {TEXT(query.what)}, {END}};
 F fields_ANSWER[] = {{U64(answer.ref)}, {END}};
+F fields_HOLD[] = {{U64(hold.ref)}, {BOOL(hold.paused)}, {END}};
+F fields_ABORT[] = {{U64(abort.ref)}, {U64(abort.job)}, {END}};
 F fields_READY[] = {{U32(ready.slot)}, {END}};
 F fields_WORKED[] = {
     {U64(worked.chunk)}, {BOOL(worked.more)}, {BOOL(worked.last)}, {TIME(worked.run_ns)}, {TIME(worked.cpu_ns)},
     {END}};
 F fields_CHUNK[] = {
-    {U64(chunk.chunk)}, {U64(chunk.job)}, {COUNT(chunk.first)}, {TEXT(chunk.function)}, {BOOL(chunk.more)}, {END}};
+    {U64(chunk.chunk)}, {U64(chunk.job)}, {COUNT(chunk.first)}, {TEXT(chunk.function)}, {BOOL(chunk.more)},
+    {COUNT(chunk.credit)}, {END}};
+F fields_PARKED[] = {
+    {U64(parked.chunk)}, {U32(parked.count)}, {TIME(parked.run_ns)}, {TIME(parked.cpu_ns)}, {END}};
+F fields_FAILED[] = {{U64(failed.job)}, {TEXT(failed.text)}, {END}};
 F fields_YIELD[] = {{U64(chunk_id.chunk)}, {END}};
 F fields_RECALL[] = {{U64(chunk_id.chunk)}, {END}};
-F fields_DROP[] = {{U64(chunk_id.chunk)}, {END}};
+F fields_DROP[] = {{U64(chunk_id.chunk)}, {TIME(chunk_id.grace_ns)}, {END}};
 F fields_STOP[] = {{END}};
+F fields_JOB[] = {
+    {U64(job.job)}, {IN(message, U32, job.kind, KIND_MAX)}, {TEXT(job.function)}, {OPTIONS(job.options)},
+    {TIME(job.kill_grace_ns)}, {COUNT(job.spool)}, {END}};
+F fields_FORGET[] = {{U64(forget.job)}, {END}};
+F fields_GRANT[] = {{U64(grant.chunk)}, {COUNT(grant.bytes)}, {END}};
 #undef F
 /* clang-format on */
 
@@ -82,6 +93,13 @@ const struct option codec_options[CODEC_OPTIONS] = {
     {"slots", {IN(job_options, U32, slots, UINT32_MAX)}},
     {"unordered", {IN(job_options, BOOL, unordered, 0)}},
     {"priority", {IN(job_options, I32, priority, PROTOCOL_PRIORITY_MAX)}},
+    {"timeout", {IN(job_options, U32, timeout_ms, UINT32_MAX)}},
+    {"retries", {IN(job_options, U32, retries, UINT32_MAX)}},
+    {"halt", {IN(job_options, U32, halt, HALT_MAX)}},
+    {"recycle", {IN(job_options, U32, recycle, UINT32_MAX)}},
+    {"isolate", {IN(job_options, BOOL, isolate, 0)}},
+    {"live", {IN(job_options, BOOL, live, 0)}},
+    {"once", {IN(job_options, BOOL, once, 0)}},
 };
 
 /* Indexed by type. A message of MESSAGE_TYPES without its fields_NAME does not compile. */

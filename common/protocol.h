@@ -55,13 +55,20 @@ enum sender { FROM_CLIENT = 1, FROM_DAEMON = 2, FROM_WORKER = 4, TO_WORKER = 8 }
     X(PONG, 13, FROM_DAEMON, 1, 1)                                                                           \
     X(QUERY, 14, FROM_CLIENT, 1, 1)                                                                          \
     X(ANSWER, 15, FROM_DAEMON, 2, 2)                                                                         \
+    X(HOLD, 16, FROM_CLIENT, 1, 1)                                                                           \
+    X(ABORT, 17, FROM_CLIENT, 1, 1)                                                                          \
     X(READY, 32, FROM_WORKER, 1, 1)                                                                          \
     X(WORKED, 33, FROM_WORKER, 1, 6)                                                                         \
+    X(PARKED, 34, FROM_WORKER, 1, 1)                                                                         \
+    X(FAILED, 35, FROM_WORKER, 1, 1)                                                                         \
     X(CHUNK, 40, TO_WORKER, 3, 3)                                                                            \
     X(YIELD, 41, TO_WORKER, 1, 1)                                                                            \
     X(RECALL, 42, TO_WORKER, 1, 1)                                                                           \
     X(DROP, 43, TO_WORKER, 1, 1)                                                                             \
-    X(STOP, 44, TO_WORKER, 1, 1)
+    X(STOP, 44, TO_WORKER, 1, 1)                                                                             \
+    X(JOB, 45, TO_WORKER, 2, 2)                                                                              \
+    X(FORGET, 46, TO_WORKER, 1, 1)                                                                           \
+    X(GRANT, 47, TO_WORKER, 1, 1)
 
 enum message_type {
 #define X(name, code, from, least, most) MSG_##name = (code),
@@ -107,14 +114,36 @@ struct range {
     uint64_t from, to;
 };
 
-enum function_kind { KIND_BUILTIN = 0 };
+/*
+ * What a function is. All but builtins (and those too with `isolate`) run in processes of the submitting
+ * user, and their OPEN carries a call (call.h).
+ */
+enum function_kind {
+    KIND_BUILTIN = 0,
+    KIND_COMMAND = 1, /* a process an item */
+    KIND_FILTER = 2,  /* a lasting process a slot: a line in, a line out */
+    KIND_PIPE = 3,    /* a process a chunk: the items on its stdin, all its output the one result */
+    KIND_PYTHON = 4,  /* a lasting interpreter a slot */
+    KIND_MODULE = 5,  /* a function of a shared object of the user's */
+    KIND_MAX = KIND_MODULE,
+};
+
+/* What happens to the rest of a job when an item fails. */
+enum halt { HALT_NEVER = 0, HALT_SOON = 1, HALT_NOW = 2, HALT_MAX = HALT_NOW };
 
 /* What a job may be told at OPEN; on the wire a map in which what has its default is left out. */
 struct job_options {
-    uint32_t chunksize; /* "chunksize": most items in a chunk; 0: adaptive */
-    uint32_t slots;     /* "slots": most slots at once; 0: the fair share of all */
-    bool unordered;     /* "unordered": results as they come */
-    int32_t priority;   /* "priority": among the owner's own jobs, -1000 … 1000 */
+    uint32_t chunksize;  /* "chunksize": most items in a chunk; 0: adaptive */
+    uint32_t slots;      /* "slots": most slots at once; 0: the fair share of all */
+    bool unordered;      /* "unordered": results as they come */
+    int32_t priority;    /* "priority": among the owner's own jobs, -1000 … 1000 */
+    uint32_t timeout_ms; /* "timeout": that an item may take; 0: as long as it likes */
+    uint32_t retries;    /* "retries": further attempts at an item that fails */
+    uint32_t halt;       /* "halt": enum halt */
+    uint32_t recycle;    /* "recycle": items that a lasting child serves; 0: no limit */
+    bool isolate;        /* "isolate": a builtin runs in a worker process of the owner's */
+    bool live;           /* "live": a command's output goes out line by line as it is produced */
+    bool once; /* "once": what a lost worker was given and did not answer fails instead of running again */
 };
 
 /* How a job ended. */
@@ -206,6 +235,13 @@ struct message {
             uint64_t ref;
         } answer;
         struct {
+            uint64_t ref;
+            bool paused; /* start no more items, until this says false */
+        } hold;
+        struct {
+            uint64_t ref, job; /* the daemon's number for a job, of any session of the same owner's */
+        } abort;
+        struct {
             uint32_t slot; /* the worker's number */
         } ready;
         struct {
@@ -215,13 +251,38 @@ struct message {
             int64_t run_ns, cpu_ns; /* spent on this chunk since the last WORKED of it */
         } worked;
         struct {
+            uint64_t chunk;
+            uint32_t count;         /* items of the chunk that have been run; the rest is handed back */
+            int64_t run_ns, cpu_ns; /* as in WORKED */
+        } parked;
+        struct {
+            uint64_t job;
+            struct text text; /* why it cannot be run at all */
+        } failed;
+        struct {
             uint64_t chunk, job, first;
             struct text function;
             bool more;
+            uint64_t credit; /* for its results; PROTOCOL_COUNT_MAX: no limit */
         } chunk;
         struct {
+            uint64_t job;
+            uint32_t kind; /* enum function_kind */
+            struct text function;
+            struct job_options options;
+            int64_t kill_grace_ns; /* between TERM and KILL */
+            uint64_t spool; /* bytes on disk for outputs that wait, all jobs of the owner's at this worker */
+        } job;              /* frame 2 is the call */
+        struct {
+            uint64_t job;
+        } forget;
+        struct {
+            uint64_t chunk, bytes; /* more credit for its results */
+        } grant;
+        struct {
             uint64_t chunk;
-        } chunk_id; /* YIELD, RECALL, DROP */
+            int64_t grace_ns; /* DROP only: between TERM and KILL */
+        } chunk_id;           /* YIELD, RECALL, DROP */
     };
 };
 
@@ -267,8 +328,29 @@ const char *message_name(enum message_type type);
 enum { NOTE_SIZE = 12 };
 enum note_kind {
     NOTE_ERROR = 1,     /* the function refused the item: text says why */
-    NOTE_CANCELLED = 2, /* given up because its job was cancelled */
+    NOTE_CANCELLED = 2, /* given up, or never begun, because its job was cancelled or halted */
+    NOTE_EXIT = 3,      /* its process exited with this code, which is not 0 */
+    NOTE_SIGNAL = 4,    /* its process was killed by the signal of this number; text: more on it, or empty */
+    NOTE_TIMEOUT = 5,   /* it took too long; text says so */
+    NOTE_STDERR = 6,    /* text: bytes that its process wrote to stderr */
+    NOTE_USAGE = 7,     /* text: NOTE_USAGE_SIZE bytes, see struct usage */
+    NOTE_ATTEMPTS = 8,  /* code: how often it was tried, where that is more than once */
+    NOTE_REMARK = 9,    /* text: something on the function, to be shown once a job */
+    NOTE_MAX = NOTE_REMARK,
 };
+
+/* What an item's processes used: three u64, little-endian. */
+enum { NOTE_USAGE_SIZE = 24 };
+struct usage {
+    uint64_t started_ns; /* CLOCK_REALTIME */
+    uint64_t cpu_ns;     /* user and system time */
+    uint64_t peak_bytes; /* the largest resident set of one of them; 0: unknown */
+};
+struct usage usage_load(const uint8_t *p);
+void usage_store(uint8_t *p, const struct usage *usage);
+
+/* Does a record with a note of this kind count as failed? 1, 0, or -1: there is no such kind. */
+int note_fails(uint16_t kind);
 
 struct note {
     uint32_t record;

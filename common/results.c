@@ -20,16 +20,23 @@ void note_store(uint8_t *p, const struct note *note)
     store_u32(p + 8, note->text_len);
 }
 
-/* 1: a record with such a note failed; 0: it did not; -1: there is no such kind. */
-static int note_fails(uint16_t kind)
+struct usage usage_load(const uint8_t *p)
 {
-    switch (kind) {
-    case NOTE_ERROR:
-    case NOTE_CANCELLED:
-        return 1;
-    default:
+    return (struct usage){load_u64(p), load_u64(p + 8), load_u64(p + 16)};
+}
+
+void usage_store(uint8_t *p, const struct usage *usage)
+{
+    store_u64(p, usage->started_ns);
+    store_u64(p + 8, usage->cpu_ns);
+    store_u64(p + 16, usage->peak_bytes);
+}
+
+int note_fails(uint16_t kind)
+{
+    if (kind == 0 || kind > NOTE_MAX)
         return -1;
-    }
+    return kind <= NOTE_TIMEOUT;
 }
 
 static bool notes_valid(const uint8_t *notes, size_t size, size_t text_size, size_t records)
@@ -39,6 +46,8 @@ static bool notes_valid(const uint8_t *notes, size_t size, size_t text_size, siz
     for (size_t at = 0; at < size; at += NOTE_SIZE) {
         struct note note = note_load(notes + at);
         if (note.record < last || note.record >= records || note_fails(note.kind) < 0)
+            return false;
+        if (note.kind == NOTE_USAGE && note.text_len != NOTE_USAGE_SIZE)
             return false;
         last = note.record;
         text += note.text_len;

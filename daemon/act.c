@@ -222,6 +222,7 @@ static void send_chunk(struct broker *broker, const struct action *action)
     m.chunk.job = action->work.job;
     m.chunk.first = action->work.first;
     m.chunk.function = text_of(function->name);
+    m.chunk.credit = PROTOCOL_COUNT_MAX; /* a thread is as bounded as its broker's queue */
     struct batch *head = items->batch;
     m.chunk.more = head->next_piece != NULL;
     send_worker(broker, action, &m, true);
@@ -281,6 +282,11 @@ static void act_once(struct broker *broker, const struct action *action)
         m.chunk_id.chunk = action->chunk;
         send_worker(broker, action, &m, false);
         break;
+    case ACTION_GRANT:
+    case ACTION_START:
+    case ACTION_STOP:
+    case ACTION_OVER:
+        break; /* of processes, which there are none of yet */
     }
 }
 

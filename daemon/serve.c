@@ -347,7 +347,7 @@ static void worker_ready(struct broker *broker, const struct message *m, int64_t
     struct pool_worker *pool_worker = &broker->workers[m->ready.slot];
     pool_worker->id_size = zmq_msg_size(&broker->in.id);
     memcpy(pool_worker->id, zmq_msg_data(&broker->in.id), pool_worker->id_size);
-    if (core_worker_add(broker->core, pool_worker, now_ns, &pool_worker->worker) < 0) {
+    if (core_worker_add(broker->core, NULL, pool_worker, now_ns, &pool_worker->worker) < 0) {
         log_error("out of memory");
         broker->failed = true;
     }

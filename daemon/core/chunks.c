@@ -29,8 +29,9 @@ static void worker_relist(struct core *core, struct worker *worker)
         TAILQ_INSERT_TAIL(list, worker, link);
 }
 
-int core_worker_add(struct core *core, void *cookie, int64_t now_ns, struct worker **out)
+int core_worker_add(struct core *core, struct crew *crew, void *cookie, int64_t now_ns, struct worker **out)
 {
+    (void)crew;
     (void)now_ns;
     settle_last_action(core);
     struct worker *worker = calloc(1, sizeof *worker);

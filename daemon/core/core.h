@@ -25,9 +25,11 @@
 struct core;
 struct session; /* one connected client */
 struct job;     /* one map call of a session */
-struct worker;  /* what runs chunks, one at a time */
+struct worker;  /* what runs chunks, one at a time: a thread of the daemon, or a process of a user's */
+struct crew;    /* the processes that are alike: of one user, with the same groups and limits */
 
 struct core_config {
+    uint32_t slots;          /* chunks that may run at once; 0: as many as there are threads */
     int64_t chunk_target_ns; /* what a chunk should take */
     uint64_t queued_bytes;   /* input and results held for all owners together */
     uint64_t
@@ -75,6 +77,12 @@ uint32_t core_sessions_of(const struct core *core, uid_t uid);
 
 void *session_cookie(const struct session *session);
 
+/*
+ * The processes of this crew may run the session's jobs: until it is said, those that need processes wait.
+ * Once.
+ */
+void core_session_crew(struct core *core, struct session *session, struct crew *crew, int64_t now_ns);
+
 /*** Jobs ***/
 
 struct job_request {
@@ -86,7 +94,13 @@ struct job_request {
     uint64_t first;           /* index of the first item wanted */
     const struct range *done; /* copied */
     uint32_t done_count;
-    bool whole; /* its OPEN holds all its items: it needs no credit, so there is no ACTION_OPENED */
+    bool whole;   /* its OPEN holds all its items: it needs no credit, so there is no ACTION_OPENED */
+    bool process; /* it needs a process of its session's crew; else the threads run it */
+    bool lasting; /* a child of the worker's serves the job's chunks, so it goes where it has been before if
+                     it can */
+    bool
+        exact; /* a chunk has exactly options.chunksize items, but for the last, and where no more can come */
+    bool tell_over; /* when nothing of it is left, ACTION_OVER gives its function back */
 };
 
 /*
@@ -124,13 +138,45 @@ void core_job_abandon(struct core *core, struct job *job, int64_t now_ns);
 /* DONE(cancelled) comes out next; chunks in flight live on as orphans. */
 void core_job_cancel(struct core *core, struct job *job, int64_t now_ns);
 
+/*
+ * paused: no further item is begun; what runs goes on, its results are delivered. Otherwise as before.
+ */
+void core_job_hold(struct core *core, struct job *job, bool paused, int64_t now_ns);
+
+/* The open job of that number in whichever session, or NULL; whose it is; what its session calls it. */
+struct job *core_job_by_id(const struct core *core, uint64_t id);
+uid_t core_job_owner(const struct job *job);
+struct session *core_job_session(const struct job *job);
+uint64_t core_job_ref(const struct job *job);
+
+/*** Crews ***/
+
+/* A crew without workers: they are asked for by ACTION_START when there is work for them. Returns 0 or
+ * -ENOMEM. */
+int core_crew_new(struct core *core, void *cookie, struct crew **crew);
+
+/* Frees it. Returns 0, or -EBUSY while it has a session, a job or a worker, or one is being started. */
+int core_crew_free(struct core *core, struct crew *crew);
+
+void *crew_cookie(const struct crew *crew);
+
+/* The worker that ACTION_START asked for will not come. It is asked for again after a while, longer each
+ * time. */
+void core_start_failed(struct core *core, struct crew *crew, int64_t now_ns);
+
 /*** Workers ***/
 
-/* A worker is there and idle. Returns 0 or -ENOMEM. */
-int core_worker_add(struct core *core, void *cookie, int64_t now_ns, struct worker **worker);
+/*
+ * A worker is there and idle: a thread (crew NULL), or the process that ACTION_START asked for. Returns 0 or
+ * -ENOMEM.
+ */
+int core_worker_add(struct core *core, struct crew *crew, void *cookie, int64_t now_ns,
+                    struct worker **worker);
 
 /* It has died or left: what it held is run elsewhere, but for an item of whose result a piece had come: that
- * one fails (with no memory to say so, its job is cancelled). Frees the worker. */
+ * one fails (with no memory to say so, its job is cancelled), as does the item that it was on when its job
+ * may not run an item twice (options.once), or when that was the third worker that died with it. Frees the
+ * worker. */
 void core_worker_gone(struct core *core, struct worker *worker, int64_t now_ns);
 
 void *worker_cookie(const struct worker *worker);
@@ -144,6 +190,17 @@ void *worker_cookie(const struct worker *worker);
  */
 int core_worked(struct core *core, struct worker *worker, uint64_t chunk, struct batch *batch, bool last,
                 int64_t run_ns, int64_t cpu_ns, int64_t now_ns);
+
+/*
+ * PARKED from a process, for the chunk that it runs: `count` of the chunk's items have been run, and those of
+ * their results that did not come yet will, by core_worked, as ACTION_GRANT allows; the other items are
+ * handed back, and the chunk gives its slot to the worker's next one. Returns and means as core_worked.
+ */
+int core_parked(struct core *core, struct worker *worker, uint64_t chunk, uint32_t count, int64_t run_ns,
+                int64_t cpu_ns, int64_t now_ns);
+
+/* The job that the worker's running chunk belongs to; NULL when it runs none. */
+struct job *core_worker_job(const struct worker *worker);
 
 /*** Time ***/
 
@@ -164,6 +221,10 @@ enum action_type {
     ACTION_YIELD,   /* ask the worker … of this chunk */
     ACTION_RECALL,
     ACTION_DROP,
+    ACTION_GRANT, /* more credit for the results of this chunk, to a process */
+    ACTION_START, /* a worker of this crew is wanted: core_worker_add or core_start_failed is to follow */
+    ACTION_STOP,  /* the worker is to leave; the core has forgotten it: core_worker_gone must not be said */
+    ACTION_OVER,  /* nothing is left of a job, at workers either */
 };
 
 struct action {
@@ -173,7 +234,8 @@ struct action {
     uint64_t ref;
     /* to a worker */
     struct worker *worker;
-    uint64_t chunk; /* its id, never used twice */
+    uint64_t chunk;    /* its id, never used twice */
+    struct crew *crew; /* ACTION_START */
     union {
         struct {
             uint64_t job;    /* its id, never used twice */
@@ -197,7 +259,18 @@ struct action {
             uint64_t job, first; /* index of its first item */
             const void *function;
             struct slice items; /* with pieces: the whole chain slice.batch->next_piece, one record */
+            uint64_t credit;    /* for results; PROTOCOL_COUNT_MAX: no limit */
         } work;
+        struct {
+            uint64_t bytes;
+        } grant;
+        struct {
+            bool client_gone; /* nobody waits for the worker's last word */
+        } drop;
+        struct {
+            uint64_t job;
+            const void *function;
+        } over;
     };
 };
 

@@ -170,7 +170,7 @@ bool daemon_receive(struct world *world, struct packet *packet)
 
 void daemon_add_worker(struct world *world, struct worker_model *worker)
 {
-    int rc = core_worker_add(world->core, worker, world->now_ns, &worker->handle);
+    int rc = core_worker_add(world->core, NULL, worker, world->now_ns, &worker->handle);
     if (rc < 0)
         broken(world, "memory", "core_worker_add: %d", rc);
     else if (worker_cookie(worker->handle) != worker)

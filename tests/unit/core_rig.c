@@ -14,7 +14,7 @@ void rig_add_worker(struct rig *rig)
 {
     uint32_t i = rig->worker_count++;
     assert_true(i < RIG_WORKERS);
-    assert_int_equal(core_worker_add(rig->core, &rig->workers[i], rig->now_ns, &rig->workers[i]), 0);
+    assert_int_equal(core_worker_add(rig->core, NULL, &rig->workers[i], rig->now_ns, &rig->workers[i]), 0);
     assert_ptr_equal(worker_cookie(rig->workers[i]), &rig->workers[i]);
     rig_settle(rig);
 }
@@ -108,6 +108,10 @@ static void note(struct rig *rig, const struct action *action)
     case ACTION_YIELD:
     case ACTION_RECALL:
     case ACTION_DROP:
+    case ACTION_GRANT:
+    case ACTION_START:
+    case ACTION_STOP:
+    case ACTION_OVER:
         break;
     }
 }

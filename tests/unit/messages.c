@@ -74,12 +74,29 @@ static void make_versions(struct maker *k, uint32_t *min, uint32_t *max)
     *max = k->how == RANDOM ? *min + (uint32_t)number(k, UINT32_MAX - *min) : *min;
 }
 
+static struct job_options options(struct maker *k)
+{
+    return (struct job_options){
+        .chunksize = ANY32(k),
+        .slots = ANY32(k),
+        .unordered = BOOL(k),
+        .priority = (int32_t)number(k, 2000) - 1000,
+        .timeout_ms = ANY32(k),
+        .retries = ANY32(k),
+        .halt = (uint32_t)number(k, HALT_MAX),
+        .recycle = ANY32(k),
+        .isolate = BOOL(k),
+        .live = BOOL(k),
+        .once = BOOL(k),
+    };
+}
+
 static void make_open(struct maker *k, struct message *m)
 {
     m->open.ref = ANY64(k);
     m->open.kind = ANY32(k);
     m->open.function = some_text(k);
-    m->open.options = (struct job_options){ANY32(k), ANY32(k), BOOL(k), (int32_t)number(k, 2000) - 1000};
+    m->open.options = options(k);
     m->open.credit = CREDIT(k);
     m->open.done_count = k->how == LEAST ? 0 : 1 + (uint32_t)number(k, 8);
     uint64_t at = m->open.first = k->how == LEAST ? 0 : number(k, PROTOCOL_COUNT_MAX / 2);
@@ -158,6 +175,12 @@ struct message make(struct maker *k, enum message_type type)
     case MSG_ANSWER:
         m.answer.ref = ANY64(k);
         break;
+    case MSG_HOLD:
+        m.hold.ref = ANY64(k), m.hold.paused = BOOL(k);
+        break;
+    case MSG_ABORT:
+        m.abort.ref = ANY64(k), m.abort.job = ANY64(k);
+        break;
     case MSG_READY:
         m.ready.slot = ANY32(k);
         break;
@@ -167,12 +190,31 @@ struct message make(struct maker *k, enum message_type type)
         break;
     case MSG_CHUNK:
         m.chunk.chunk = ANY64(k), m.chunk.job = ANY64(k), m.chunk.first = INDEX(k);
-        m.chunk.function = some_text(k), m.chunk.more = BOOL(k);
+        m.chunk.function = some_text(k), m.chunk.more = BOOL(k), m.chunk.credit = INDEX(k);
+        break;
+    case MSG_PARKED:
+        m.parked.chunk = ANY64(k), m.parked.count = ANY32(k);
+        m.parked.run_ns = TIME(k), m.parked.cpu_ns = TIME(k);
+        break;
+    case MSG_FAILED:
+        m.failed.job = ANY64(k), m.failed.text = some_text(k);
+        break;
+    case MSG_JOB:
+        m.job.job = ANY64(k), m.job.kind = (uint32_t)number(k, KIND_MAX), m.job.function = some_text(k);
+        m.job.options = options(k);
+        m.job.kill_grace_ns = TIME(k), m.job.spool = INDEX(k);
+        break;
+    case MSG_FORGET:
+        m.forget.job = ANY64(k);
+        break;
+    case MSG_GRANT:
+        m.grant.chunk = ANY64(k), m.grant.bytes = INDEX(k);
         break;
     case MSG_YIELD:
     case MSG_RECALL:
     case MSG_DROP:
         m.chunk_id.chunk = ANY64(k);
+        m.chunk_id.grace_ns = type == MSG_DROP ? TIME(k) : 0;
         break;
     case MSG_STOP:
         break;
@@ -194,11 +236,17 @@ static bool same_report(const struct job_report *a, const struct job_report *b)
            EQUAL(bytes_out);
 }
 
+static bool same_options(const struct job_options *a, const struct job_options *b)
+{
+    return EQUAL(chunksize) && EQUAL(slots) && EQUAL(unordered) && EQUAL(priority) && EQUAL(timeout_ms) &&
+           EQUAL(retries) && EQUAL(halt) && EQUAL(recycle) && EQUAL(isolate) && EQUAL(live) && EQUAL(once);
+}
+
 static bool same_open(const struct message *a, const struct message *b)
 {
-    bool same = EQUAL(open.ref) && EQUAL(open.kind) && TEXT(open.function) && EQUAL(open.options.chunksize) &&
-                EQUAL(open.options.slots) && EQUAL(open.options.unordered) && EQUAL(open.options.priority) &&
-                EQUAL(open.credit) && EQUAL(open.first) && EQUAL(open.end) && EQUAL(open.done_count);
+    bool same = EQUAL(open.ref) && EQUAL(open.kind) && TEXT(open.function) &&
+                same_options(&a->open.options, &b->open.options) && EQUAL(open.credit) && EQUAL(open.first) &&
+                EQUAL(open.end) && EQUAL(open.done_count);
     for (uint32_t i = 0; same && i < a->open.done_count; i++)
         same = EQUAL(open.done[i].from) && EQUAL(open.done[i].to);
     return same;
@@ -248,11 +296,26 @@ bool same(const struct message *a, const struct message *b)
                EQUAL(worked.cpu_ns);
     case MSG_CHUNK:
         return EQUAL(chunk.chunk) && EQUAL(chunk.job) && EQUAL(chunk.first) && TEXT(chunk.function) &&
-               EQUAL(chunk.more);
+               EQUAL(chunk.more) && EQUAL(chunk.credit);
+    case MSG_HOLD:
+        return EQUAL(hold.ref) && EQUAL(hold.paused);
+    case MSG_ABORT:
+        return EQUAL(abort.ref) && EQUAL(abort.job);
+    case MSG_PARKED:
+        return EQUAL(parked.chunk) && EQUAL(parked.count) && EQUAL(parked.run_ns) && EQUAL(parked.cpu_ns);
+    case MSG_FAILED:
+        return EQUAL(failed.job) && TEXT(failed.text);
+    case MSG_JOB:
+        return EQUAL(job.job) && EQUAL(job.kind) && TEXT(job.function) &&
+               same_options(&a->job.options, &b->job.options) && EQUAL(job.kill_grace_ns) && EQUAL(job.spool);
+    case MSG_FORGET:
+        return EQUAL(forget.job);
+    case MSG_GRANT:
+        return EQUAL(grant.chunk) && EQUAL(grant.bytes);
     case MSG_YIELD:
     case MSG_RECALL:
     case MSG_DROP:
-        return EQUAL(chunk_id.chunk);
+        return EQUAL(chunk_id.chunk) && EQUAL(chunk_id.grace_ns);
     case MSG_STOP:
         return true;
     }

@@ -89,7 +89,7 @@ static void survives_short_memory(void **unused)
         assert_int_equal(core_job_open(rig.core, session, &request, rig.now_ns, &no_job), -ENOMEM);
     }
     allocations = 0;
-    assert_int_equal(core_worker_add(rig.core, NULL, rig.now_ns, &worker), -ENOMEM);
+    assert_int_equal(core_worker_add(rig.core, NULL, NULL, rig.now_ns, &worker), -ENOMEM);
     assert_int_equal(rig_items(&rig, job, 1, 1, 'a'), -ENOMEM);
     assert_int_equal(core_job_expects(job), 0);
     allocations = -1;

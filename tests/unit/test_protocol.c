@@ -23,7 +23,7 @@ static void every_type_has_its_entry(void **state)
     }
     assert_string_equal(message_name((enum message_type)0), "?");
     assert_string_equal(message_name((enum message_type)31), "?");
-    assert_string_equal(message_name((enum message_type)45), "?");
+    assert_string_equal(message_name((enum message_type)48), "?");
     assert_string_equal(message_name((enum message_type) - 1), "?");
     assert_string_equal(protocol_error_text(PERR_VERSION), "no common protocol version");
     assert_string_equal(protocol_error_text(0), "unknown error");
@@ -76,9 +76,23 @@ static void fields_have_the_order_of_the_page(void **state)
         {.type = MSG_QUERY, .query = {.ref = 1, .what = {"2", 1}}},
         {.type = MSG_WORKED, .worked = {.chunk = 1, .more = true, .run_ns = 4, .cpu_ns = 5}},
         {.type = MSG_WORKED, .worked = {.chunk = 1, .last = true}},
-        {.type = MSG_CHUNK, .chunk = {.chunk = 1, .job = 2, .first = 3, .function = {"4", 1}, .more = true}},
-        {.type = MSG_DROP, .chunk_id = {.chunk = 1}},
+        {.type = MSG_CHUNK,
+         .chunk = {.chunk = 1, .job = 2, .first = 3, .function = {"4", 1}, .more = true, .credit = 6}},
+        {.type = MSG_DROP, .chunk_id = {.chunk = 1, .grace_ns = 2}},
         {.type = MSG_STOP},
+        {.type = MSG_HOLD, .hold = {.ref = 1, .paused = true}},
+        {.type = MSG_ABORT, .abort = {.ref = 1, .job = 2}},
+        {.type = MSG_PARKED, .parked = {.chunk = 1, .count = 2, .run_ns = 3, .cpu_ns = 4}},
+        {.type = MSG_FAILED, .failed = {.job = 1, .text = {"2", 1}}},
+        {.type = MSG_JOB,
+         .job = {1,
+                 2,
+                 {"3", 1},
+                 {.timeout_ms = 4, .retries = 5, .halt = 2, .live = true},
+                 .kill_grace_ns = 6,
+                 .spool = 7}},
+        {.type = MSG_FORGET, .forget = {.job = 1}},
+        {.type = MSG_GRANT, .grant = {.chunk = 1, .bytes = 2}},
     };
 #define BYTES(s)                                                                                             \
     {                                                                                                        \
@@ -103,10 +117,19 @@ static void fields_have_the_order_of_the_page(void **state)
               "2"),
         BYTES("\x96\x21\x01\xc3\xc2\x04\x05"),
         BYTES("\x96\x21\x01\xc2\xc3\x00\x00"),
-        BYTES("\x96\x28\x01\x02\x03\xa1"
-              "4\xc3"),
-        BYTES("\x92\x2b\x01"),
+        BYTES("\x97\x28\x01\x02\x03\xa1"
+              "4\xc3\x06"),
+        BYTES("\x93\x2b\x01\x02"),
         BYTES("\x91\x2c"),
+        BYTES("\x93\x10\x01\xc3"),
+        BYTES("\x93\x11\x01\x02"),
+        BYTES("\x95\x22\x01\x02\x03\x04"),
+        BYTES("\x93\x23\x01\xa1"
+              "2"),
+        BYTES("\x97\x2d\x01\x02\xa1"
+              "3\x84\xa7timeout\x04\xa7retries\x05\xa4halt\x02\xa4live\xc3\x06\x07"),
+        BYTES("\x92\x2e\x01"),
+        BYTES("\x93\x2f\x01\x02"),
     };
     _Static_assert(sizeof m / sizeof *m == sizeof bytes / sizeof *bytes, "one for each");
     for (size_t i = 0; i < sizeof m / sizeof *m; i++) {
@@ -131,7 +154,7 @@ static void bad_values_are_not_encoded(void **state)
         assert_int_equal(message_encode(&m, &x->wire), -EINVAL);                                             \
         assert_int_equal(x->wire.size, 0);                                                                   \
     } while (0)
-    REFUSE(MSG_STOP, m.type = (enum message_type)16);
+    REFUSE(MSG_STOP, m.type = (enum message_type)18);
     REFUSE(MSG_STOP, m.type = (enum message_type) - 5);
     REFUSE(MSG_HELLO, m.hello.max = 0);
     REFUSE(MSG_HELLO, m.hello.program = ((struct text){text, sizeof text}));
