@@ -3,6 +3,7 @@
  */
 #include "daemon/broker.h"
 #include "daemon/config.h"
+#include "daemon/launcher/spawn.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
 #include "daemon/start.h"
@@ -57,6 +58,11 @@ static int run(const struct options *options)
         rc = start_user(&config, &user);
     if (rc == 0)
         rc = start_places(options, &config, private_pool, private_pool && options->idle_exit_ns > 0);
+    /* Before there is a thread, a context of ZeroMQ or anything of a client's. */
+    int launcher = -1;
+    pid_t launcher_pid = 0;
+    if (rc == 0)
+        rc = launcher_spawn(private_pool, options->config_path, &launcher, &launcher_pid);
 
     int status = rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     if (rc == 0) {
@@ -65,10 +71,12 @@ static int run(const struct options *options)
             .private_pool = private_pool,
             .slots = start_slots(options, &config),
             .idle_exit_ns = options->idle_exit_ns,
+            .launcher = launcher,
             .signal_fd = signal_fd,
             .bind_open = !private_pool,
         };
         status = serve(&broker, &user);
+        launcher_wait(launcher_pid); /* nothing that it has started outlives us */
     }
     config_free(&config);
     close(signal_fd);

@@ -180,6 +180,8 @@ int core_worker_add(struct core *core, struct crew *crew, void *cookie, int64_t 
 void core_worker_gone(struct core *core, struct worker *worker, int64_t now_ns);
 
 void *worker_cookie(const struct worker *worker);
+/* The worker's crew; NULL: it is a thread. */
+struct crew *worker_crew(const struct worker *worker);
 
 /*
  * WORKED from a worker, for the first chunk that it holds.
