@@ -8,8 +8,10 @@
 #include "daemon/options.h"
 #include "daemon/start.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { EXIT_USAGE = 2 };
@@ -53,7 +55,12 @@ static int run(const struct options *options)
 
     if (start_process(private_pool, &signal_fd) < 0 || start_config(options, private_pool, &config) < 0)
         return EXIT_FAILURE;
-    int rc = chdir("/"); /* holds no file system; paths from here on are absolute */
+    char *config_path = options->config_path ? realpath(options->config_path, NULL) : NULL;
+    int rc = options->config_path && !config_path ? -errno : 0;
+    if (rc < 0)
+        log_error("%s: %s", options->config_path, strerror(-rc));
+    if (rc == 0)
+        rc = chdir("/"); /* holds no file system; paths from here on are absolute */
     if (rc == 0 && !private_pool)
         rc = start_user(&config, &user);
     if (rc == 0)
@@ -62,7 +69,7 @@ static int run(const struct options *options)
     int launcher = -1;
     pid_t launcher_pid = 0;
     if (rc == 0)
-        rc = launcher_spawn(private_pool, options->config_path, &launcher, &launcher_pid);
+        rc = launcher_spawn(private_pool, config_path, &launcher, &launcher_pid);
 
     int status = rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     if (rc == 0) {
@@ -78,6 +85,7 @@ static int run(const struct options *options)
         status = serve(&broker, &user);
         launcher_wait(launcher_pid); /* nothing that it has started outlives us */
     }
+    free(config_path);
     config_free(&config);
     close(signal_fd);
     return status;

@@ -152,6 +152,11 @@ void *worker_cookie(const struct worker *worker)
     return worker->cookie;
 }
 
+struct crew *worker_crew(const struct worker *worker)
+{
+    return worker->crew->process ? worker->crew : NULL;
+}
+
 struct job *core_worker_job(const struct worker *worker)
 {
     const struct chunk *chunk = TAILQ_FIRST(&worker->chunks);

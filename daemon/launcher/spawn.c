@@ -14,9 +14,17 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { CHILD_SOCKET = 3, CHILD_STATUS = 4, FIRST_FREE = 5 };
+enum {
+    CHILD_SOCKET = 3,
+    CHILD_STATUS = 4,
+    FIRST_FREE = 5,
+    WAIT_MS =
+        10000, /* for it to end: whatever it kills dies at once, but a disk may keep a process for a while */
+    WAIT_STEP_MS = 5,
+};
 
 static int failed(const char *what, int error)
 {
@@ -31,7 +39,10 @@ static bool is_in(const char *folder, char path[PATH_MAX])
     return n > 0 && n < PATH_MAX && access(path, X_OK) == 0;
 }
 
-/* Beside this program, as in the build folder, or where it was configured to be installed. */
+/*
+ * Beside this program, as in the build folder; in the libexec folder of the same prefix; or where it was
+ * configured to be installed.
+ */
 static int find_programs(char launcher[PATH_MAX], char worker[PATH_MAX])
 {
     char folder[PATH_MAX];
@@ -43,6 +54,10 @@ static int find_programs(char launcher[PATH_MAX], char worker[PATH_MAX])
         if (slash) {
             *slash = '\0';
             found = is_in(folder, launcher);
+            size_t used = (size_t)(slash - folder);
+            if (!found && (size_t)snprintf(slash, sizeof folder - used, "/../" PMAP_LIBEXEC_NAME) <
+                              sizeof folder - used)
+                found = is_in(folder, launcher);
         }
     }
     if (!found) {
@@ -150,4 +165,16 @@ int launcher_spawn(bool private_pool, const char *config_path, int *socket, pid_
     }
     free(config);
     return rc;
+}
+
+void launcher_wait(pid_t pid)
+{
+    const struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000L};
+    for (int waited_ms = 0; waited_ms < WAIT_MS; waited_ms += WAIT_STEP_MS) {
+        pid_t ended = waitpid(pid, NULL, WNOHANG);
+        if (ended == pid || (ended < 0 && errno != EINTR))
+            return;
+        nanosleep(&step, NULL);
+    }
+    log_warning("pmap-launcher has not ended yet; what it has started may still be dying");
 }

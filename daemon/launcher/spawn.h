@@ -17,4 +17,10 @@
  */
 int launcher_spawn(bool private_pool, const char *config_path, int *socket, pid_t *pid);
 
+/*
+ * Waits until the launcher has ended, which it does once our end of the socket is closed and nothing is left
+ * of what it has started; for some seconds at most.
+ */
+void launcher_wait(pid_t pid);
+
 #endif
