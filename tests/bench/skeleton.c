@@ -212,6 +212,17 @@ static int broker_take_result(struct broker *b)
     return rc;
 }
 
+/* Waits for the first words of each worker, so that a client has all of them from its first message on. */
+static int broker_wait_for_workers(struct broker *b)
+{
+    int rc = 0;
+    while (rc >= 0 && b->free < b->workers * b->ahead) {
+        zmq_pollitem_t item = {.socket = b->back, .events = ZMQ_POLLIN};
+        rc = zmq_poll(&item, 1, -1) < 0 ? failed("poll") : broker_take_result(b);
+    }
+    return rc < 0 ? rc : 0;
+}
+
 /* Gives one message of the client to the next worker with room; there is one. Returns as broker_take_result
  * does. */
 static int broker_take_task(struct broker *b)
@@ -273,8 +284,8 @@ static int broker_loop(struct broker *b)
 }
 
 /*
- * The broker's process: binds, starts the workers, writes a byte to ready_fd, passes messages on. On an error
- * it returns with its workers still running: they end with this process.
+ * The broker's process: binds, starts the workers, waits until all are there, writes a byte to ready_fd,
+ * passes messages on. On an error it returns with its workers still running: they end with this process.
  */
 static int broker_main(const char *endpoint, const char *pool, int ready_fd, const struct mode *mode,
                        const struct options *options)
@@ -299,6 +310,7 @@ static int broker_main(const char *endpoint, const char *pool, int ready_fd, con
         workers[i].context = context;
         rc = start_thread(&workers[i]);
     }
+    rc = rc == 0 ? broker_wait_for_workers(&b) : rc;
     if (rc == 0 && write(ready_fd, "", 1) != 1) {
         rc = failed("write");
     }
