@@ -121,7 +121,10 @@ def python_case(count):
 
 def typed_case(bench, endpoint):
     program = bench.program("bench_typed")
-    ours = [program, "pool", endpoint, bench.program("libcube_example.so")]
+    module = os.path.join(bench.options.bin, "../examples/libcube_example.so")
+    if not os.path.exists(module):
+        raise Skipped(f"{os.path.normpath(module)}, the example module, is not built")
+    ours = [program, "pool", endpoint, os.path.realpath(module)]
     return lambda: bench.figure(ours, "per_s"), lambda: bench.figure([program, "plain"], "per_s")
 
 
