@@ -112,8 +112,7 @@ static const char *check_head(const struct job *job)
     const struct chunk *head = TAILQ_FIRST(&job->chunks);
     if (job->options.unordered)
         head = job->piece_owner != NULL ? job->piece_owner : TAILQ_FIRST(&job->thirsty);
-    else if (!TAILQ_EMPTY(&job->segments) && head != NULL &&
-             TAILQ_FIRST(&job->segments)->first < head->first)
+    else if (!TAILQ_EMPTY(&job->segments) && head != NULL && TAILQ_FIRST(&job->segments)->first < head->first)
         return NULL;
     if (head != NULL && head->thirsty)
         CHECK(job->ready_cost >= HEAD_READY, "the head's worker gets no credit");

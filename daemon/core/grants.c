@@ -112,7 +112,7 @@ void grants_look(struct core *core, struct job *job)
         if (job->held + job->lent >= job->in_window)
             break;
         int64_t level = (int64_t)core->config.first_credit;
-        if (chunk->credit <= level / 2) /* it may have been the head, with more */
+        if (chunk != head && chunk->credit <= level / 2) /* it may have been the head, with more */
             grant(core, chunk, level);
     }
 }

@@ -73,12 +73,11 @@ void core_session_crew(struct core *core, struct session *session, struct crew *
 
 /*** Starting ***/
 
-/* Chunks that the job's queued items could make at most. */
+/* Chunks that the job's queued items could make now, at most. */
 static uint64_t chunks_left(const struct job *job)
 {
-    return job->exact && job->options.chunksize > 1
-               ? (job->queued_items + job->options.chunksize - 1) / job->options.chunksize
-               : job->queued_items;
+    uint64_t items = job->exact ? job->options.chunksize : 1, count = job->queued_items / items;
+    return count == 0 || (job->ended && job->queued_items % items != 0) ? count + 1 : count;
 }
 
 /* Further workers that the crew's starved jobs could use now, up to `most`. */
