@@ -101,10 +101,10 @@ static uint32_t useful_workers(const struct crew *crew, uint32_t most)
 
 bool start_is_wanted(const struct core *core, const struct crew *crew)
 {
-    uint32_t slots = slots_of(core);
-    if (!crew->process || !slot_free(core) || crew->workers + crew->starting >= slots)
+    uint32_t slots = slots_of(core), most = slot_free(core) ? slots - core->running : 1;
+    if (!crew->process || crew->workers + crew->starting >= slots)
         return false;
-    return crew->starting < useful_workers(crew, slots - core->running);
+    return crew->starting < useful_workers(crew, most);
 }
 
 static void start_has_failed(struct core *core, struct crew *crew, int64_t now_ns)
