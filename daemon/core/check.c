@@ -107,16 +107,15 @@ static const char *check_chunks(const struct job *job)
 }
 
 /* What the head is held up by, of what its worker may send. */
-static const char *check_head(const struct job *job)
+static const char *check_head(const struct core *core, const struct job *job)
 {
     const struct chunk *head = TAILQ_FIRST(&job->chunks);
     if (job->options.unordered)
         head = job->piece_owner != NULL ? job->piece_owner : TAILQ_FIRST(&job->thirsty);
-    else if (!TAILQ_EMPTY(&job->segments) && head != NULL &&
-             TAILQ_FIRST(&job->segments)->first < head->first)
+    else if (!TAILQ_EMPTY(&job->segments) && head != NULL && TAILQ_FIRST(&job->segments)->first < head->first)
         return NULL;
     if (head != NULL && head->thirsty)
-        CHECK(job->ready_cost >= HEAD_READY, "the head's worker gets no credit");
+        CHECK(job->ready_cost >= core->config.head_credit, "the head's worker gets no credit");
     return NULL;
 }
 
@@ -138,7 +137,7 @@ static const char *check_job(const struct core *core, const struct job *job)
     if (wrong == NULL)
         wrong = check_sent(job);
     if (wrong == NULL && !job->cancelled)
-        wrong = check_head(job);
+        wrong = check_head(core, job);
     if (wrong != NULL)
         return wrong;
     bool work = order_has_work(core, job), capped = order_capped(job);

@@ -50,6 +50,8 @@ struct core *core_new(const struct core_config *config)
         core->config.queue_ahead_ns = QUEUE_AHEAD_DEFAULT_NS;
     if (core->config.first_credit == 0)
         core->config.first_credit = FIRST_CREDIT_DEFAULT;
+    if (core->config.head_credit == 0)
+        core->config.head_credit = HEAD_CREDIT_DEFAULT;
     if (core->config.worker_idle_ns == 0)
         core->config.worker_idle_ns = WORKER_IDLE_DEFAULT_NS;
     if (core->config.worker_age_ns == 0)

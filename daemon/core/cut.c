@@ -69,7 +69,8 @@ static size_t exact_size(const struct job *job)
     return PROTOCOL_MESSAGE_MAX - 4 * (size_t)exact_count(job);
 }
 
-/* What has killed a worker is tried alone, and a large item that is in pieces cannot be copied behind another. */
+/* What has killed a worker is tried alone, and a large item that is in pieces cannot be copied behind
+ * another. */
 static bool stands_alone(const struct segment *segment)
 {
     return segment->deaths > 0 || segment->items.batch->next_piece != NULL;

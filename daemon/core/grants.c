@@ -102,18 +102,16 @@ void grants_look(struct core *core, struct job *job)
     if (TAILQ_EMPTY(&job->thirsty) || job->cancelled || job->session == NULL)
         return;
     struct chunk *head = head_of(job);
-    if (head != NULL && head->thirsty && job->ready_cost < HEAD_READY) {
-        int64_t level = (int64_t)core->config.first_credit;
-        grant(core, head, level > HEAD_CREDIT ? level : HEAD_CREDIT);
-    }
+    int64_t first = (int64_t)core->config.first_credit, most = (int64_t)core->config.head_credit;
+    if (head != NULL && head->thirsty && job->ready_cost < core->config.head_credit)
+        grant(core, head, most > first ? most : first);
     struct chunk *chunk, *next;
     for (chunk = TAILQ_FIRST(&job->thirsty); chunk != NULL; chunk = next) {
         next = TAILQ_NEXT(chunk, thirst_link);
         if (job->held + job->lent >= job->in_window)
             break;
-        int64_t level = (int64_t)core->config.first_credit;
-        if (chunk->credit <= level / 2) /* it may have been the head, with more */
-            grant(core, chunk, level);
+        if (chunk != head && chunk->credit <= first / 2) /* it may have been the head, with more */
+            grant(core, chunk, first);
     }
 }
 

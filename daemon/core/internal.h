@@ -20,19 +20,19 @@ enum { WINDOW_DEFAULT = 4 << 20, QUEUE_DEPTH_DEFAULT = 32 };
 #define OVERRUN_NS INT64_C(2000000)
 
 /* Of processes; see struct core_config. */
-enum { FIRST_CREDIT_DEFAULT = 64 << 10, WORKER_CHUNKS_DEFAULT = 100000 };
+enum { FIRST_CREDIT_DEFAULT = 64 << 10, HEAD_CREDIT_DEFAULT = 1 << 20, WORKER_CHUNKS_DEFAULT = 100000 };
 #define WORKER_IDLE_DEFAULT_NS INT64_C(30000000000)
-#define WORKER_AGE_DEFAULT_NS INT64_C(3600000000000)
+#define WORKER_AGE_DEFAULT_NS  INT64_C(3600000000000)
 #define START_DELAY_DEFAULT_NS INT64_C(100000000)
 enum {
     START_DELAY_DOUBLINGS = 6, /* of START_DELAY at most: 6.4 s, cut to 50 of them */
     START_DELAY_MOST = 50,
-    IDLE_PER_SLOT = 4,         /* idle processes of all crews together */
-    PARKED_PER_WORKER = 64,    /* over which a worker is given nothing but heads */
-    PARKED_PER_SLOT = 4,       /* of a job, over which nothing but its head is begun */
-    DEATHS_MOST = 3,           /* of workers with the same item */
-    HEAD_CREDIT = 1 << 20,     /* what the head's worker may have, for results */
-    HEAD_READY = 1 << 20,      /* what waits to go out when it gets no more */
+    IDLE_PER_SLOT = 4,      /* idle processes of all crews together */
+    PARKED_PER_WORKER = 64, /* over which a worker is given nothing but heads */
+    PARKED_PER_SLOT = 4,    /* of a job, over which nothing but its head is begun */
+    DEATHS_MOST = 3,        /* of workers with the same item */
+    HEAD_CREDIT = 1 << 20,  /* what the head's worker may have, for results */
+    HEAD_READY = 1 << 20,   /* what waits to go out when it gets no more */
 };
 /* A worker that dies younger than this counts as one that could not be started. */
 #define WORKER_YOUNG_NS INT64_C(1000000000)
@@ -63,9 +63,10 @@ struct sent {
 enum control { CONTROL_NONE, CONTROL_YIELD, CONTROL_RECALL, CONTROL_DROP };
 
 struct chunk {
-    /* Among the worker's chunks, in the order in which it runs them, or its parked ones; while worker is set */
+    /* Among the worker's chunks, in the order in which it runs them, or its parked ones; while worker is set
+     */
     TAILQ_ENTRY(chunk) worker_link;
-    TAILQ_ENTRY(chunk) job_link;    /* in the order of indices */
+    TAILQ_ENTRY(chunk) job_link;     /* in the order of indices */
     TAILQ_ENTRY(chunk) control_link; /* in core->controls while control is set */
     TAILQ_ENTRY(chunk) thirst_link;  /* in job->thirsty while `thirsty` */
     TAILQ_ENTRY(chunk) grant_link;   /* in core->grants while grant is not 0 */
@@ -144,11 +145,11 @@ struct owner {
     struct owner_limits limits;
     struct share share;
     bool runnable;
-    bool changed;             /* its limits, and its jobs have not been looked at since */
-    double present;           /* virtual time of the job that was served last */
-    struct job_shares jobs;   /* those that could have a chunk cut */
+    bool changed;                      /* its limits, and its jobs have not been looked at since */
+    double present;                    /* virtual time of the job that was served last */
+    struct job_shares jobs;            /* those that could have a chunk cut */
     TAILQ_HEAD(job_list, job) lasting; /* those of them that are lasting, the oldest first */
-    TAILQ_HEAD(, job) capped; /* those that could, were it not for a cap on slots */
+    TAILQ_HEAD(, job) capped;          /* those that could, were it not for a cap on slots */
     uint32_t sessions, open_jobs;
     uint32_t lanes;            /* workers that hold a chunk of this owner's */
     uint32_t lanes_before;     /* when its cap was changed last: no more than these may exceed it */
@@ -169,10 +170,10 @@ struct session {
 };
 
 struct job {
-    RB_ENTRY(job) ref_link;       /* in its session's, while session is set */
-    RB_ENTRY(job) id_link;        /* in core->jobs, likewise */
-    RB_ENTRY(job) share_link;     /* in owner->jobs while `runnable` */
-    TAILQ_ENTRY(job) capped_link; /* in owner->capped while `capped` */
+    RB_ENTRY(job) ref_link;        /* in its session's, while session is set */
+    RB_ENTRY(job) id_link;         /* in core->jobs, likewise */
+    RB_ENTRY(job) share_link;      /* in owner->jobs while `runnable` */
+    TAILQ_ENTRY(job) capped_link;  /* in owner->capped while `capped` */
     TAILQ_ENTRY(job) starved_link; /* in crew->starved while `starved` */
     TAILQ_ENTRY(job) lasting_link; /* in owner->lasting while `lasting` and `runnable` */
     TAILQ_ENTRY(job) out_link;     /* in core->outbox while `queued_out` */
@@ -188,8 +189,8 @@ struct job {
     bool runnable, capped, starved, queued_out, opened, cancelled, refused;
     bool process, lasting, exact, tell_over; /* as job_request has it */
     bool paused;                             /* nothing of it is begun for now */
-    bool halted;      /* an item has failed, and nothing of it is begun any more */
-    bool client_gone; /* nobody waits for an orphan's last words */
+    bool halted;                             /* an item has failed, and nothing of it is begun any more */
+    bool client_gone;                        /* nobody waits for an orphan's last words */
 
     /* Input. in_credit + in_held + in_owed == in_window + in_extra, always. */
     TAILQ_HEAD(segment_list, segment) segments; /* ascending */
@@ -253,16 +254,18 @@ struct core {
     LIST_HEAD(, session) sessions;
     struct job_ids jobs;
     LIST_HEAD(, job) orphans;
-    bool changed;                          /* an owner's limits have */
-    TAILQ_HEAD(job_queue, job) outbox;     /* jobs that may have something to tell their sessions */
-    struct chunk_list controls;            /* chunks whose worker is to be told something */
-    TAILQ_HEAD(, chunk) grants;            /* chunks whose worker is to be told of more credit */
+    bool changed;                      /* an owner's limits have */
+    TAILQ_HEAD(job_queue, job) outbox; /* jobs that may have something to tell their sessions */
+    struct chunk_list controls;        /* chunks whose worker is to be told something */
+    TAILQ_HEAD(, chunk) grants;        /* chunks whose worker is to be told of more credit */
     struct crew threads;
-    LIST_HEAD(, crew) crews;         /* without the threads */
-    TAILQ_HEAD(, crew) wanting;      /* crews with starved jobs */
-    struct worker_list hungry, full; /* of all crews: they run a chunk, and have room for queued ones, or none */
-    struct worker_list resting;      /* processes that hold nothing, the one that has longest first; by rest_link */
-    struct worker_list stopping;     /* to be told so, and forgotten */
+    LIST_HEAD(, crew) crews;    /* without the threads */
+    TAILQ_HEAD(, crew) wanting; /* crews with starved jobs */
+    struct worker_list hungry,
+        full; /* of all crews: they run a chunk, and have room for queued ones, or none */
+    struct worker_list
+        resting; /* processes that hold nothing, the one that has longest first; by rest_link */
+    struct worker_list stopping; /* to be told so, and forgotten */
     uint32_t resting_count;
     uint32_t running; /* chunks that hold a slot */
     uint32_t worker_count, runnable_owners, runnable_jobs, capped_jobs;

@@ -308,8 +308,8 @@ void order_moved(struct core *core, struct job *job, int64_t now_ns)
 }
 
 /*
- * A child that serves a lasting job is that job's, so jobs of this kind do not share: the oldest of an owner's
- * goes first, as far as it can, and no other is ahead of it in the order.
+ * A child that serves a lasting job is that job's, so jobs of this kind do not share: the oldest of an
+ * owner's goes first, as far as it can, and no other is ahead of it in the order.
  */
 static bool wait_for_older(struct owner *owner, struct job *job, int64_t now_ns)
 {

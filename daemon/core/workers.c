@@ -73,12 +73,11 @@ void core_session_crew(struct core *core, struct session *session, struct crew *
 
 /*** Starting ***/
 
-/* Chunks that the job's queued items could make at most. */
+/* Chunks that the job's queued items could make now, at most. */
 static uint64_t chunks_left(const struct job *job)
 {
-    return job->exact && job->options.chunksize > 1
-               ? (job->queued_items + job->options.chunksize - 1) / job->options.chunksize
-               : job->queued_items;
+    uint64_t items = job->exact ? job->options.chunksize : 1, count = job->queued_items / items;
+    return count == 0 || (job->ended && job->queued_items % items != 0) ? count + 1 : count;
 }
 
 /* Further workers that the crew's starved jobs could use now, up to `most`. */
@@ -102,10 +101,10 @@ static uint32_t useful_workers(const struct crew *crew, uint32_t most)
 
 bool start_is_wanted(const struct core *core, const struct crew *crew)
 {
-    uint32_t slots = slots_of(core);
-    if (!crew->process || !slot_free(core) || crew->workers + crew->starting >= slots)
+    uint32_t slots = slots_of(core), most = slot_free(core) ? slots - core->running : 1;
+    if (!crew->process || crew->workers + crew->starting >= slots)
         return false;
-    return crew->starting < useful_workers(crew, slots - core->running);
+    return crew->starting < useful_workers(crew, most);
 }
 
 static void start_has_failed(struct core *core, struct crew *crew, int64_t now_ns)
