@@ -234,7 +234,7 @@ static int handshake(pmap *pool, const char *program, uid_t folder_uid, int64_t 
                                       .min = PROTOCOL_VERSION_MIN,
                                       .max = PROTOCOL_VERSION_MAX,
                                       .program = text_of(program)}};
-    int rc = pool_send(pool, &hello, NULL);
+    int rc = pool_send(pool, &hello, NULL, NULL);
     if (rc < 0)
         return rc;
     for (;;) {

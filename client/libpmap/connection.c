@@ -116,11 +116,11 @@ static int send_frame(pmap *pool, const void *data, size_t size, struct batch *b
     return 0;
 }
 
-static int send_frames(pmap *pool, bool call, const struct slice *items)
+static int send_frames(pmap *pool, const struct text *call, const struct slice *items)
 {
     int rc = send_frame(pool, pool->wire.data, pool->wire.size, NULL, call || items);
     if (rc == 0 && call)
-        rc = send_frame(pool, NULL, 0, NULL, items != NULL);
+        rc = send_frame(pool, call->data, call->len, NULL, items != NULL);
     if (rc == 0 && items)
         rc = send_frame(pool, items->batch->lengths + 4 * (size_t)items->first, 4 * (size_t)items->count,
                         items->batch, true);
@@ -129,15 +129,16 @@ static int send_frames(pmap *pool, bool call, const struct slice *items)
     return rc;
 }
 
-int pool_send(pmap *pool, const struct message *m, const struct slice *items)
+int pool_send(pmap *pool, const struct message *m, const struct text *call, const struct slice *items)
 {
+    static const struct text empty;
     if (pool->error < 0)
         return pool->error;
     if (pool->lost)
         return 0;
     int rc = message_encode(m, &pool->wire);
     if (rc == 0)
-        rc = send_frames(pool, m->type == MSG_OPEN, items);
+        rc = send_frames(pool, m->type == MSG_OPEN && !call ? &empty : call, items);
     if (rc == -EAGAIN) {
         pool->lost = true;
         return 0;
@@ -180,7 +181,9 @@ static int session_error(pmap *pool, const struct message *m)
 static void query_refused(pmap *pool, const struct message *m)
 {
     struct text text = m->error.text.len > 0 ? m->error.text : text_of(protocol_error_text(m->error.code));
-    int error = m->error.code == PERR_QUERY ? -EINVAL : pool_errno(m->error.code);
+    int error = m->error.code == PERR_QUERY    ? -EINVAL
+                : m->error.code == PERR_NO_JOB ? -ENOENT
+                                               : pool_errno(m->error.code);
     pool->query_error = pool_say(pool, error, "%.*s", (int)text.len, text.data);
     pool->query_ref = 0;
 }
@@ -344,7 +347,7 @@ int64_t pmap_ping(pmap *pool, int timeout_ms)
 {
     int64_t start_ns = clock_ns(), deadline_ns = deadline_after(timeout_ms);
     struct message m = {.type = MSG_PING, .ping.token = ++pool->ping_sent};
-    int rc = pool_send(pool, &m, NULL);
+    int rc = pool_send(pool, &m, NULL, NULL);
     while (rc == 0 && pool->ping_seen != pool->ping_sent)
         rc = pool_wait(pool, deadline_ns);
     if (rc == -ETIMEDOUT)
@@ -352,26 +355,40 @@ int64_t pmap_ping(pmap *pool, int timeout_ms)
     return rc < 0 ? rc : clock_ns() - start_ns;
 }
 
-int pmap_query(pmap *pool, const char *what, int timeout_ms, const void **data, size_t *size)
+/* Asks what *m says, with `ref`, and waits for the answer, which is pool->answer then. */
+static int ask(pmap *pool, const struct message *m, uint64_t ref, int timeout_ms)
 {
-    if (strlen(what) > PROTOCOL_STRING_MAX || !utf8_valid(what, strlen(what)))
-        return -EINVAL;
     int64_t deadline_ns = deadline_after(timeout_ms);
-    uint64_t ref = pool->next_ref++;
-    struct message m = {.type = MSG_QUERY, .query = {.ref = ref, .what = text_of(what)}};
     pool->query_error = 0;
     pool->query_ref = ref;
-    int rc = pool_send(pool, &m, NULL);
+    int rc = pool_send(pool, m, NULL, NULL);
     while (rc == 0 && pool->query_ref == ref)
         rc = pool_wait(pool, deadline_ns);
     pool->query_ref = 0;
     if (rc == -ETIMEDOUT)
         return pool_say(pool, rc, "the daemon at %s does not answer", pool->endpoint);
-    if (rc < 0 || pool->query_error < 0)
-        return rc < 0 ? rc : pool->query_error;
+    return rc < 0 ? rc : pool->query_error;
+}
+
+int pmap_query(pmap *pool, const char *what, int timeout_ms, const void **data, size_t *size)
+{
+    if (strlen(what) > PROTOCOL_STRING_MAX || !utf8_valid(what, strlen(what)))
+        return -EINVAL;
+    uint64_t ref = pool->next_ref++;
+    struct message m = {.type = MSG_QUERY, .query = {.ref = ref, .what = text_of(what)}};
+    int rc = ask(pool, &m, ref, timeout_ms);
+    if (rc < 0)
+        return rc;
     *data = zmq_msg_data(&pool->answer);
     *size = zmq_msg_size(&pool->answer);
     return 0;
+}
+
+int pmap_abort(pmap *pool, uint64_t number, int timeout_ms)
+{
+    uint64_t ref = pool->next_ref++;
+    struct message m = {.type = MSG_ABORT, .abort = {.ref = ref, .job = number}};
+    return ask(pool, &m, ref, timeout_ms);
 }
 
 const char *pmap_version(void)

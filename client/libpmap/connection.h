@@ -54,11 +54,11 @@ int pool_fail(pmap *pool, int error, const char *format, ...) __attribute__((for
 int pool_errno(uint32_t code);
 
 /*
- * Sends a message: its header, an empty call frame for OPEN, and the items where there are any; large frames
- * refer into their batch. Where the daemon is gone it is dropped, and pool_step will say so. Returns 0 or
- * -ENOMEM (by pool_fail).
+ * Sends a message: its header, for OPEN the call (NULL: an empty one), and the items where there are any;
+ * large frames refer into their batch. Where the daemon is gone it is dropped, and pool_step will say so.
+ * Returns 0 or -ENOMEM (by pool_fail).
  */
-int pool_send(pmap *pool, const struct message *m, const struct slice *items);
+int pool_send(pmap *pool, const struct message *m, const struct text *call, const struct slice *items);
 
 /* Decodes r's header. Returns 0 or -EPROTO, -ENOMEM (by pool_fail). */
 int pool_decode(pmap *pool, struct received *r, struct message *m);

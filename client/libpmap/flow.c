@@ -23,6 +23,9 @@ _Static_assert((int)RANGES_MAX <= (int)PROTOCOL_RANGES_MAX, "what fits is within
 
 struct flow {
     struct replay replay;
+    struct range *skips; /* the ranges that were done from the beginning; skip_count of them */
+    uint32_t skip_count;
+    uint32_t skipped; /* ordered: of them, those that next_result has passed */
     enum flow_state state;
     uint64_t ref, window;
     size_t batch_size;
@@ -56,11 +59,48 @@ struct flow {
     struct prefix checked_prefix;
 };
 
+bool flow_done_valid(const struct range *done, size_t count)
+{
+    /* Numbers that fit 32 bits take 5 bytes, so that as many as may be listed fit. */
+    if (count > 0 && count > (done[count - 1].to > UINT32_MAX ? RANGES_MAX : PROTOCOL_RANGES_MAX))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (done[i].from >= done[i].to || done[i].to > PROTOCOL_COUNT_MAX)
+            return false;
+        if (i > 0 && done[i].from < done[i - 1].to)
+            return false;
+    }
+    return true;
+}
+
+/* Copies the ranges, neighbours joined. */
+static bool copy_skips(struct flow *flow, const struct range *done, uint32_t count)
+{
+    if (count > 0 && !(flow->skips = malloc(count * sizeof *flow->skips)))
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (flow->skip_count > 0 && flow->skips[flow->skip_count - 1].to == done[i].from)
+            flow->skips[flow->skip_count - 1].to = done[i].to;
+        else
+            flow->skips[flow->skip_count++] = done[i];
+    }
+    return true;
+}
+
+/* Ordered: the results of what is skipped never come. */
+static void jump_results(struct flow *flow)
+{
+    if (flow->skipped < flow->skip_count && flow->skips[flow->skipped].from == flow->next_result)
+        flow->next_result = flow->skips[flow->skipped++].to;
+}
+
 struct flow *flow_new(const struct flow_config *config)
 {
     struct flow *flow = calloc(1, sizeof *flow);
-    if (!flow)
+    if (!flow || !copy_skips(flow, config->done, config->done_count)) {
+        free(flow);
         return NULL;
+    }
     size_t batch_size = config->batch_size ? config->batch_size : BATCH_SIZE;
     if (batch_size < BATCH_SIZE_MIN)
         batch_size = BATCH_SIZE_MIN;
@@ -68,6 +108,8 @@ struct flow *flow_new(const struct flow_config *config)
         batch_size = BATCH_SIZE_MAX;
     uint32_t ranges_max = config->ranges_max ? config->ranges_max : RANGES_MAX;
     replay_init(&flow->replay, config->unordered, batch_size, ranges_max);
+    replay_skip(&flow->replay, flow->skips, flow->skip_count);
+    jump_results(flow);
     flow->ref = config->ref;
     flow->window = config->result_window ? config->result_window : RESULT_WINDOW;
     if (flow->window > INT64_MAX)
@@ -81,6 +123,7 @@ void flow_free(struct flow *flow)
     if (!flow)
         return;
     replay_drop(&flow->replay);
+    free(flow->skips);
     free(flow);
 }
 
@@ -214,14 +257,16 @@ static void open_job(struct flow *flow, struct flow_out *out)
 {
     struct replay *r = &flow->replay;
     *out = (struct flow_out){.type = MSG_OPEN, .first = replay_wanted(r), .bytes = flow->window};
-    out->done = r->ranges;
-    out->done_count = r->range_count;
+    out->done = replay_done(r, &out->done_count);
     uint64_t first = out->first;
     bool more = false;
     if (replay_next(r, true, &out->items, &first, &more))
         flow->inline_cost = (int64_t)(out->items.size + (uint64_t)RECORD_COST * out->items.count);
-    /* With the end, the last item is the last inline one: so nothing done may lie behind it. */
-    uint64_t behind = out->first + out->items.count;
+    /* With the end, the last item is the last inline one, but for what is done right behind it. */
+    uint64_t behind = out->items.count > 0 ? first + out->items.count : out->first;
+    for (uint32_t i = 0; i < out->done_count && out->done[i].from <= behind; i++)
+        if (out->done[i].to > behind)
+            behind = out->done[i].to;
     out->end = flow->ended && behind == r->total;
     flow->end_sent = out->end;
     flow->state = out->end ? FLOW_OPEN : FLOW_OPENING; /* a whole job is not answered with OPENED */
@@ -314,10 +359,13 @@ static int accept_results(struct flow *flow, uint64_t first, const struct batch 
         return -EPROTO;
     if (!r->unordered) {
         uint64_t sent = replay_sent(r);
-        if (first != flow->next_result || first > sent || batch->count > sent - first)
+        uint64_t until = flow->skipped < flow->skip_count ? flow->skips[flow->skipped].from : UINT64_MAX;
+        if (first != flow->next_result || first > sent || batch->count > sent - first ||
+            batch->count > until - first)
             return -EPROTO;
         if (!batch->more)
             flow->next_result += batch->count;
+        jump_results(flow);
         return 0;
     }
     if (!batch->more)
@@ -396,6 +444,7 @@ int flow_lost(struct flow *flow)
     flow->result_credit = 0;
     flow->owed = 0;
     flow->next_result = flow->replay.wanted;
+    flow->skipped = flow->replay.wanted_skip;
     flow->in_piece = false;
     flow->checking = flow->partly;
     flow->mismatch = false;

@@ -25,7 +25,14 @@ struct flow_config {
     uint64_t result_window; /* credit that is granted for results; 0: the default (4 MiB) */
     size_t batch_size; /* items are gathered until a batch costs about this much; 0: the default (256 KiB) */
     uint32_t ranges_max; /* most ranges that OPEN lists as done; 0: as many as fit */
+    /* Indices whose items are not wanted (a run that goes on with an earlier one): the items that are put get
+     * the others, in ascending order. Copied. Ascending, disjoint, none empty; see flow_done_valid. */
+    const struct range *done;
+    uint32_t done_count;
 };
+
+/* Are these ranges in order, and few enough to be listed in an OPEN? */
+bool flow_done_valid(const struct range *done, size_t count);
 
 struct flow *flow_new(const struct flow_config *config); /* NULL when memory is short */
 void flow_free(struct flow *flow);                       /* NULL is accepted */
@@ -142,7 +149,7 @@ int flow_done(struct flow *flow, bool complete);
  */
 int flow_lost(struct flow *flow);
 
-/* Index after the last item that was put; the first index whose result was not taken. */
+/* Index that the next item gets; the first index whose result was not taken. */
 uint64_t flow_total(const struct flow *flow);
 uint64_t flow_wanted(const struct flow *flow);
 

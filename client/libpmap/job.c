@@ -5,59 +5,26 @@
  */
 #include "client/libpmap/job.h"
 
-#include "common/utf8.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* The flow is asked for messages when about this much was put: a batch has been filled. */
-enum { PUMP_COST = 256 << 10, PRIORITY_MAX = 1000 };
-
-int pmap_open(pmap *pool, const char *function, const struct pmap_job_options *options, pmap_job **job)
-{
-    static const struct pmap_job_options defaults;
-    if (pool->error < 0)
-        return pool->error;
-    const struct pmap_job_options *o = options ? options : &defaults;
-    if (!function || strlen(function) > PROTOCOL_STRING_MAX)
-        return pool_say(pool, -EINVAL, "the function's name is too long");
-    if (!utf8_valid(function, strlen(function)))
-        return pool_say(pool, -EINVAL, "the function's name is not UTF-8");
-    if (o->priority < -PRIORITY_MAX || o->priority > PRIORITY_MAX)
-        return pool_say(pool, -EINVAL, "priority: not between %d and %d", -PRIORITY_MAX, PRIORITY_MAX);
-    if (o->result_window > INT64_MAX)
-        return pool_say(pool, -EINVAL, "result_window: too large");
-    struct pmap_job *j = calloc(1, sizeof *j);
-    struct flow_config config = {
-        .ref = pool->next_ref, .unordered = o->unordered, .result_window = o->result_window};
-    if (!j || !(j->function = strdup(function)) || !(j->flow = flow_new(&config))) {
-        if (j)
-            free(j->function);
-        free(j);
-        return pool_say(pool, -ENOMEM, "%s", strerror(ENOMEM));
-    }
-    j->pool = pool;
-    j->ref = pool->next_ref++;
-    j->options = (struct job_options){.chunksize = o->chunksize,
-                                      .slots = o->slots,
-                                      .unordered = o->unordered != 0,
-                                      .priority = o->priority};
-    j->noted = UINT32_MAX;
-    STAILQ_INIT(&j->results);
-    stats_init(&j->times, 0);
-    TAILQ_INSERT_TAIL(&pool->jobs, j, link);
-    *job = j;
-    return 0;
-}
+enum { PUMP_COST = 256 << 10 };
 
 /*** Sending ***/
+
+static int send_hold(struct pmap_job *job)
+{
+    struct message m = {.type = MSG_HOLD, .hold = {.ref = job->ref, .paused = job->held}};
+    return pool_send(job->pool, &m, NULL, NULL);
+}
 
 static int send_open(struct pmap_job *job, const struct flow_out *out)
 {
     struct message m = {.type = MSG_OPEN,
                         .open = {.ref = job->ref,
-                                 .kind = KIND_BUILTIN,
+                                 .kind = job->kind,
                                  .function = text_of(job->function),
                                  .options = job->options,
                                  .credit = out->bytes,
@@ -67,7 +34,8 @@ static int send_open(struct pmap_job *job, const struct flow_out *out)
                                  .end = out->end}};
     if (job->open_ns == 0)
         job->open_ns = clock_ns();
-    return pool_send(job->pool, &m, out->items.count > 0 ? &out->items : NULL);
+    int rc = pool_send(job->pool, &m, &job->call, out->items.count > 0 ? &out->items : NULL);
+    return rc == 0 && job->held ? send_hold(job) : rc;
 }
 
 static int send_out(struct pmap_job *job, const struct flow_out *out)
@@ -80,7 +48,7 @@ static int send_out(struct pmap_job *job, const struct flow_out *out)
         m.items.ref = job->ref;
         m.items.first = out->first;
         m.items.more = out->more;
-        return pool_send(job->pool, &m, &out->items);
+        return pool_send(job->pool, &m, NULL, &out->items);
     case MSG_END:
         m.end.ref = job->ref;
         m.end.total = out->first;
@@ -92,7 +60,7 @@ static int send_out(struct pmap_job *job, const struct flow_out *out)
     default:
         m.cancel.ref = job->ref;
     }
-    return pool_send(job->pool, &m, NULL);
+    return pool_send(job->pool, &m, NULL, NULL);
 }
 
 int job_pump(struct pmap_job *job)
@@ -157,6 +125,15 @@ int pmap_cancel(pmap_job *job)
         while (!STAILQ_EMPTY(&job->results))
             drop_message(job);
     return job_pump(job);
+}
+
+int pmap_hold(pmap_job *job, int paused)
+{
+    job->held = paused != 0;
+    enum flow_state state = flow_state(job->flow);
+    if (state == FLOW_NEW || state == FLOW_ENDED || job->end != JOB_RUNS)
+        return job->pool->error; /* OPEN brings it along, or there is nothing to hold */
+    return send_hold(job);
 }
 
 /*** What the daemon says ***/
@@ -238,36 +215,12 @@ int job_refused(struct pmap_job *job, const struct message *m)
 
 /*** Taking results ***/
 
-/* Keeps the text of why a result failed, NUL-terminated. */
-static const char *keep_error(struct pmap_job *job, const uint8_t *text, size_t len)
-{
-    if (len + 1 > job->error_size) {
-        char *error = realloc(job->error, len + 1);
-        if (!error)
-            return strerror(ENOMEM);
-        job->error = error;
-        job->error_size = len + 1;
-    }
-    memcpy(job->error, text, len);
-    job->error[len] = '\0';
-    return job->error;
-}
-
-/* The notes of the record that is being taken: all those kinds that there are say that it failed. */
+/* The notes of the record that is being taken. */
 static void take_notes(struct pmap_job *job, const struct batch *batch)
 {
     while (job->noted == job->record) {
         struct note note = note_load(batch->notes + (size_t)NOTE_SIZE * job->note);
-        if (!job->piece_failed) {
-            const uint8_t *text = batch->note_text + job->note_text;
-            size_t len = note.text_len;
-            if (len == 0) {
-                text = (const uint8_t *)(note.kind == NOTE_CANCELLED ? "cancelled" : "failed");
-                len = strlen((const char *)text);
-            }
-            keep_error(job, text, len);
-            job->piece_failed = true;
-        }
+        fate_note(&job->fate, &note, batch->note_text + job->note_text);
         job->note_text += note.text_len;
         job->note++;
         job->noted = job->note < batch->note_count
@@ -311,6 +264,25 @@ static int nothing_to_take(struct pmap_job *job)
     }
 }
 
+/* What the notes of an item said, once its last piece is there. */
+static void tell_fate(struct pmap_job *job, struct pmap_result *result)
+{
+    const struct fate *fate = &job->fate;
+    if (fate->failed)
+        job->failed++;
+    result->failed = fate->failed;
+    result->error = fate->error;
+    result->exit_code = (int)fate->exit_code;
+    result->signal = (int)fate->signal;
+    result->timed_out = fate->timed_out;
+    result->cancelled = fate->cancelled;
+    result->attempts = fate->attempts > 0 ? fate->attempts : 1;
+    result->started_ns = fate->usage.started_ns;
+    result->cpu_ns = fate->usage.cpu_ns;
+    result->peak_bytes = fate->usage.peak_bytes;
+    result->remark = fate->remark;
+}
+
 /* Gives out the next record of the first message. */
 static int take_record(struct pmap_job *job, struct received *r, struct pmap_result *result)
 {
@@ -318,17 +290,25 @@ static int take_record(struct pmap_job *job, struct received *r, struct pmap_res
     uint32_t i = job->record;
     size_t size = batch_length(batch, i);
     int64_t time_ns = job->piece_ns + (int64_t)load_u64(batch->times + 8 * (size_t)i);
+    if (job->fate.any) {
+        if (job->in_pieces)
+            fate_piece(&job->fate);
+        else
+            fate_begin(&job->fate);
+    }
     if (job->noted == i)
         take_notes(job, batch);
-    result->index = r->first + i;
-    result->data = batch->bytes + job->offset;
-    result->size = size;
-    result->more = batch->more;
-    result->failed = 0;
-    result->error = NULL;
-    result->time_ns = time_ns;
+    *result = (struct pmap_result){.index = r->first + i,
+                                   .data = batch->bytes + job->offset,
+                                   .size = size,
+                                   .more = batch->more,
+                                   .time_ns = time_ns,
+                                   .err = job->fate.err,
+                                   .err_size = job->fate.err_size,
+                                   .attempts = 1};
     job->record++;
     job->offset += size;
+    job->in_pieces = batch->more;
     if (batch->more) {
         job->piece_ns = time_ns;
         return PMAP_RESULT;
@@ -340,12 +320,8 @@ static int take_record(struct pmap_job *job, struct received *r, struct pmap_res
         job->timed = 1;
         job->piece_ns = 0;
     }
-    if (job->piece_failed) {
-        job->piece_failed = false;
-        job->failed++;
-        result->failed = 1;
-        result->error = job->error;
-    }
+    if (job->fate.any)
+        tell_fate(job, result);
     return PMAP_RESULT;
 }
 
@@ -439,8 +415,9 @@ void pmap_close_job(pmap_job *job)
     TAILQ_REMOVE(&job->pool->jobs, job, link);
     flow_free(job->flow);
     stats_free(&job->times);
+    fate_free(&job->fate);
     free(job->function);
-    free(job->error);
+    free((void *)job->call.data);
     free(job->error_text);
     free(job);
 }

@@ -5,6 +5,7 @@
 #define PMAP_JOB_H
 
 #include "client/libpmap/connection.h"
+#include "client/libpmap/fate.h"
 #include "client/libpmap/flow.h"
 #include "client/libpmap/pmap.h"
 #include "common/stats.h"
@@ -15,15 +16,18 @@ struct pmap_job {
     TAILQ_ENTRY(pmap_job) link;
     struct pmap *pool;
     uint64_t ref;
+    uint32_t kind; /* enum function_kind */
     char *function;
+    struct text call; /* OPEN's second frame, of malloc's memory; NULL for a plain builtin */
     struct job_options options;
     struct flow *flow;
     uint64_t gathered; /* about what was put since the flow was last asked for messages */
 
-    enum job_end end;  /* as the daemon said, or pmap_cancel; results may still have to be taken */
-    bool cancelled;    /* by pmap_cancel */
-    bool reported;     /* the daemon has told its report */
-    bool piece_failed; /* a piece of the large result that is being taken had a note that says so */
+    enum job_end end; /* as the daemon said, or pmap_cancel; results may still have to be taken */
+    bool cancelled;   /* by pmap_cancel */
+    bool held;        /* by pmap_hold */
+    bool reported;    /* the daemon has told its report */
+    bool in_pieces;   /* a piece of a large result was taken, and not its last */
 
     struct received_list results; /* that came and were not taken wholly */
     uint32_t record;              /* the next one to take, in the first of them */
@@ -33,8 +37,7 @@ struct pmap_job {
     uint32_t noted;               /* the record that it is about; UINT32_MAX: no more notes */
     unsigned error_code;          /* why the job failed */
     char *error_text;
-    char *error;       /* why the result that was taken last failed */
-    size_t error_size; /* of its memory */
+    struct fate fate; /* of the item that is being taken */
 
     uint64_t id; /* the daemon's number */
     struct job_report report;

@@ -110,22 +110,87 @@ PMAP_API int pmap_query(pmap *pool, const char *what, int timeout_ms, const void
 
 /*** Jobs ***/
 
+/* Indices [from, to) of items. */
+struct pmap_range {
+    uint64_t from, to;
+};
+
+/* What happens to the rest of a job when an item fails. */
+enum pmap_halt {
+    PMAP_HALT_NEVER = 0,
+    PMAP_HALT_SOON = 1, /* no further item is begun */
+    PMAP_HALT_NOW = 2,  /* and what runs is given up */
+};
+
+/* Zero is the default of each. */
 struct pmap_job_options {
     unsigned chunksize;   /* most items in a chunk; 0: adaptive */
     unsigned slots;       /* most slots at once; 0: the fair share of all */
     int unordered;        /* 1: results as they come */
     int priority;         /* among the owner's own jobs, -1000 … 1000 */
     size_t result_window; /* bytes of results that may be on their way; 0: the default, 4 MiB */
+    unsigned timeout_ms;  /* that an item may take; 0: as long as it likes. Not for plain builtins */
+    unsigned retries;     /* further attempts at an item that fails. Not for plain builtins */
+    int halt;             /* enum pmap_halt */
+    unsigned recycle;     /* items that a lasting child serves before it is replaced; 0: no limit */
+    int isolate;          /* 1: a builtin runs in a process of the caller's user */
+    int live;             /* 1: what a command writes comes line by line, as pieces of its result */
+    int once;             /* 1: an item whose worker is lost fails, instead of being run again */
+    /*
+     * Items that are not wanted, to go on with an earlier run: those that are put get the other indices, in
+     * ascending order, and only they have results. done_count ranges, at most 4096, ascending, none empty.
+     */
+    const struct pmap_range *done;
+    size_t done_count;
 };
 
 /*
  * Opens a job. function: a builtin's name. options: NULL for the defaults. Sends nothing by itself: the
  * function and the options are checked by the daemon, and what it refuses comes out of pmap_take as
  * PMAP_FAILED. Returns 0, -EINVAL (an option out of range, a name over 4096 bytes or not in UTF-8), -ENOMEM,
- * or the connection's error.
+ * or the connection's error; with `isolate` also what pmap_open_call returns.
  */
 PMAP_API int pmap_open(pmap *pool, const char *function, const struct pmap_job_options *options,
                        pmap_job **job);
+
+/* Functions that run in processes of the caller's user, in the caller's directory, environment and limits. */
+enum pmap_kind {
+    PMAP_BUILTIN = 0, /* as pmap_open */
+    PMAP_COMMAND = 1, /* a process an item; what it writes to stdout is the result */
+    PMAP_FILTER = 2,  /* a lasting process a slot: a line in, a line out */
+    PMAP_PIPE = 3,    /* a process a chunk: its items, a line each, on stdin; all of stdout is one result */
+    PMAP_PYTHON = 4,  /* a lasting interpreter a slot */
+    PMAP_MODULE = 5,  /* a function of a shared object (pmap_module.h) */
+};
+
+struct pmap_call {
+    enum pmap_kind kind;
+    /* Builtin and module: the function's name. Others: what people are shown; NULL: argv[0]. */
+    const char *name;
+    /*
+     * NULL-terminated. Command, filter, pipe: the program, which is looked for in PATH, and its arguments; no
+     * shell is in between. An item takes the place of each {} in them, as in GNU parallel also of {.} {/}
+     * {//} {/.}, and its number of {#}, the slot's of {%}; where a command has none of these, the item comes
+     * behind the arguments. Python: one, an expression in which the item is `x`, or FILE:FUNCTION. Module:
+     * one, the path of the shared object. Builtin: NULL.
+     */
+    const char *const *argv;
+    int fields; /* 1, command: an item is several arguments, with a NUL between them: {1}, {2}, {2.} … */
+    int file;   /* 1, python: argv[0] is FILE:FUNCTION, not an expression */
+    const char *placeholder; /* what stands for the item instead of {}; NULL: {}; "": nothing does */
+    const char *type;        /* module: of typed arrays: i8 … i64, u8 … u64, f32, f64; NULL: none */
+    int raw;                 /* 1, module: typed items are values as in memory, not text */
+};
+
+/*
+ * Opens a job of any kind, as pmap_open. The state of this process that the function's are to have is taken
+ * now, once for the job: working directory, environment, umask, niceness, CPUs, limits, signals. (The umask
+ * is read by setting it and setting it back: no other thread should make files meanwhile.) What is wrong with
+ * the function (no such program, say) comes out of pmap_take as PMAP_FAILED. Returns as pmap_open; also
+ * -ENOENT (the working directory is gone) and -E2BIG (arguments and environment of more than 4 MiB).
+ */
+PMAP_API int pmap_open_call(pmap *pool, const struct pmap_call *call, const struct pmap_job_options *options,
+                            pmap_job **job);
 
 /*
  * Adds an item: `len` bytes of any content (data may be NULL where len is 0). Never blocks.
@@ -143,6 +208,15 @@ PMAP_API int pmap_end(pmap_job *job);
 /* Gives the job up: PMAP_CANCELLED comes out of pmap_take next. Returns as pmap_step. */
 PMAP_API int pmap_cancel(pmap_job *job);
 
+/* paused 1: no further item is begun, what runs goes on; 0: as before. Returns as pmap_step. */
+PMAP_API int pmap_hold(pmap_job *job, int paused);
+
+/*
+ * Gives up a job of any session of the same user's, by the daemon's number for it. Waits for the answer.
+ * Returns 0, -ENOENT (no such job, or another user's), -ETIMEDOUT, or a negative error as pmap_step.
+ */
+PMAP_API int pmap_abort(pmap *pool, uint64_t number, int timeout_ms);
+
 enum pmap_taken {
     PMAP_NONE = 0,      /* no result for now */
     PMAP_RESULT = 1,    /* *result is set */
@@ -153,12 +227,24 @@ enum pmap_taken {
 
 struct pmap_result {
     uint64_t index;   /* of the item, from 0 */
-    const void *data; /* the result's bytes */
+    const void *data; /* the result's bytes; of a command what it wrote to stdout, also where it failed */
     size_t size;
-    int more;   /* 1: a piece of a large result; the next pmap_take gives the next piece of the same item */
-    int failed; /* 1: the item failed (in its last piece) */
-    const char *error; /* why, NUL-terminated; NULL unless failed */
-    int64_t time_ns;   /* that the item took (with its last piece) */
+    int more; /* 1: a piece of a large result; the next pmap_take gives the next piece of the same item */
+    const void *err; /* what its process wrote to stderr; of this piece alone, as data */
+    size_t err_size;
+    /* With its last piece: */
+    int failed;          /* 1: the item failed */
+    const char *error;   /* why, NUL-terminated: "killed by SIGSEGV"; NULL unless failed */
+    int exit_code;       /* its process exited with this, which is not 0; else 0 */
+    int signal;          /* its process was killed by this signal; else 0 */
+    int timed_out;       /* 1: it took longer than timeout_ms */
+    int cancelled;       /* 1: it was given up, or never begun, because its job was cancelled or halted */
+    unsigned attempts;   /* how often it was tried */
+    int64_t time_ns;     /* that it took */
+    uint64_t started_ns; /* when it began, since 1970; 0: unknown, as are the next two */
+    uint64_t cpu_ns;     /* CPU time of its process */
+    uint64_t peak_bytes; /* the most memory that a process of its had */
+    const char *remark;  /* something on the function, to be told once a job, NUL-terminated; else NULL */
 };
 typedef struct pmap_result pmap_result;
 

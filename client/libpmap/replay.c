@@ -60,6 +60,21 @@ void replay_init(struct replay *r, bool unordered, size_t batch_size, uint32_t r
     TAILQ_INIT(&r->blocks);
 }
 
+/* Moves an index that stands at the beginning of a range that is skipped behind it. */
+static void jump(const struct replay *r, uint64_t *index, uint32_t *passed)
+{
+    if (*passed < r->skip_count && r->skips[*passed].from == *index)
+        *index = r->skips[(*passed)++].to;
+}
+
+void replay_skip(struct replay *r, const struct range *skips, uint32_t count)
+{
+    r->skips = skips;
+    r->skip_count = count;
+    jump(r, &r->total, &r->skipped);
+    jump(r, &r->wanted, &r->wanted_skip);
+}
+
 static void cursor_to(struct replay *r, struct block *b)
 {
     r->cursor.block = b;
@@ -128,7 +143,7 @@ static void settle(struct replay *r, struct block *b)
     } else if (after && !after->batch) {
         after->first = b->first;
         remove_block(r, b);
-    } else if (r->stones < r->ranges_max / 2) {
+    } else if (r->stones + r->skip_count < r->ranges_max / 2) {
         batch_unref(b->batch);
         b->batch = NULL;
         r->stones++;
@@ -203,6 +218,7 @@ static int put_large(struct replay *r, const void *data, size_t len)
     b->kept = cost;
     r->kept += cost;
     r->total++;
+    jump(r, &r->total, &r->skipped);
     return 0;
 }
 
@@ -230,7 +246,8 @@ int replay_put(struct replay *r, const void *data, size_t len)
     b->kept += len + RECORD_COST;
     r->kept += len + RECORD_COST;
     r->total++;
-    if (batch_cost(b->batch) >= r->batch_size)
+    jump(r, &r->total, &r->skipped);
+    if (batch_cost(b->batch) >= r->batch_size || r->total != b->end) /* a block's indices have no gap */
         close_filling(r);
     return 0;
 }
@@ -438,6 +455,7 @@ static int taken_in_order(struct replay *r, uint32_t count, uint64_t *cost)
         b->taken += n;
         r->wanted += n;
         count -= n;
+        jump(r, &r->wanted, &r->wanted_skip);
         settle(r, b);
     }
     *cost = sum;
@@ -447,8 +465,13 @@ static int taken_in_order(struct replay *r, uint32_t count, uint64_t *cost)
 int replay_taken(struct replay *r, uint64_t first, uint32_t count, uint64_t *cost)
 {
     uint64_t end = first + count, sum = 0;
-    if (!r->unordered)
-        return first == r->wanted && count <= r->total - first ? taken_in_order(r, count, cost) : -EINVAL;
+    if (!r->unordered) {
+        /* What is skipped has no results, so a run of them ends before it. */
+        uint64_t until = r->wanted_skip < r->skip_count ? r->skips[r->wanted_skip].from : UINT64_MAX;
+        if (first != r->wanted || count > r->total - first || count > until - first)
+            return -EINVAL;
+        return taken_in_order(r, count, cost);
+    }
     if (first > r->total || count > r->total - first || !all_are(r, first, end, 1, 0))
         return -EINVAL;
     while (first < end) {
@@ -485,15 +508,17 @@ uint64_t replay_wanted(const struct replay *r)
 
 /* Adds [from, to) to what is done, joined to the range before it where they touch; false when there are
  * `most`. */
-static bool list_range(struct range *ranges, uint32_t *count, uint32_t most, uint64_t from, uint64_t to)
+static bool list_range(struct replay *r, uint32_t most, uint64_t from, uint64_t to)
 {
-    if (*count > 0 && ranges[*count - 1].to == from) {
-        ranges[*count - 1].to = to;
+    struct range *last = r->range_count > 0 ? &r->ranges[r->range_count - 1] : NULL;
+    if (last && from <= last->to) {
+        if (to > last->to)
+            last->to = to;
         return true;
     }
-    if (*count >= most)
+    if (r->range_count >= most)
         return false;
-    ranges[(*count)++] = (struct range){from, to};
+    r->ranges[r->range_count++] = (struct range){from, to};
     return true;
 }
 
@@ -507,8 +532,7 @@ static void list_block(struct replay *r, struct block *b, uint64_t wanted, uint3
         uint32_t from = i;
         while (i < count && bit_of(taken_bits(b), i) == taken)
             i++;
-        bool listed = taken && (b->first + i <= wanted ||
-                                list_range(r->ranges, &r->range_count, most, b->first + from, b->first + i));
+        bool listed = taken && (b->first + i <= wanted || list_range(r, most, b->first + from, b->first + i));
         for (uint32_t k = from; k < i; k++)
             (listed ? bit_set : bit_clear)(got_bits(b), k);
         if (listed)
@@ -516,26 +540,60 @@ static void list_block(struct replay *r, struct block *b, uint64_t wanted, uint3
     }
 }
 
+/* Lists the ranges that are skipped anyway and begin before `until`. */
+static void list_skips(struct replay *r, uint32_t *next, uint64_t wanted, uint64_t until)
+{
+    for (; *next < r->skip_count && r->skips[*next].from < until; ++*next)
+        if (r->skips[*next].to > wanted)
+            list_range(r, UINT32_MAX, r->skips[*next].from, r->skips[*next].to);
+}
+
+const struct range *replay_done(const struct replay *r, uint32_t *count)
+{
+    if (r->ranges) {
+        *count = r->range_count;
+        return r->ranges;
+    }
+    /* Ordered, or nothing was taken yet: what is skipped is all, and lies wholly before or behind `wanted`.
+     */
+    uint32_t passed = r->wanted_skip;
+    *count = r->skip_count - passed;
+    return *count > 0 ? r->skips + passed : NULL;
+}
+
+/* Lists all that is done behind the first index wanted: from the blocks, and what is skipped. */
+static int list_done(struct replay *r)
+{
+    size_t room = (size_t)r->ranges_max + r->skip_count;
+    if (!r->ranges && !(r->ranges = malloc(room * sizeof *r->ranges)))
+        return -ENOMEM;
+    uint64_t wanted = replay_wanted(r);
+    /* These have to be listed, whatever else there is room for. */
+    uint32_t reserved = r->stones + r->skip_count, next = 0;
+    struct block *b;
+    r->range_count = 0;
+    TAILQ_FOREACH (b, &r->blocks, link) {
+        uint32_t before = next;
+        list_skips(r, &next, wanted, b->first);
+        reserved -= next - before;
+        if (b->batch) {
+            list_block(r, b, wanted, r->ranges_max > reserved ? r->ranges_max - reserved : 0);
+            continue;
+        }
+        reserved--;
+        if (b->end > wanted)
+            list_range(r, UINT32_MAX, b->first, b->end);
+    }
+    list_skips(r, &next, wanted, UINT64_MAX);
+    return 0;
+}
+
 int replay_rewind(struct replay *r)
 {
-    struct block *b;
-    if (r->unordered) {
-        if (!r->ranges && !(r->ranges = malloc(r->ranges_max * sizeof *r->ranges)))
-            return -ENOMEM;
-        uint64_t wanted = replay_wanted(r);
-        uint32_t stones = r->stones; /* still to be listed */
-        r->range_count = 0;
-        TAILQ_FOREACH (b, &r->blocks, link) {
-            if (b->batch) {
-                list_block(r, b, wanted, r->ranges_max - stones);
-                continue;
-            }
-            stones--;
-            if (b->end > wanted)
-                list_range(r->ranges, &r->range_count, r->ranges_max, b->first, b->end);
-        }
-    }
-    b = TAILQ_FIRST(&r->blocks);
+    int rc = r->unordered ? list_done(r) : 0;
+    if (rc < 0)
+        return rc;
+    struct block *b = TAILQ_FIRST(&r->blocks);
     cursor_to(r, b);
     if (b && !r->unordered) {
         uint32_t skip = (uint32_t)(r->wanted - b->first);

@@ -35,7 +35,11 @@ struct replay {
     uint64_t flushed;            /* items below this may go although their batch is not full */
     uint64_t wanted;             /* ordered: the item whose result is to be taken next */
     uint64_t kept;               /* credit's cost of all that was not taken */
-    struct range *ranges;        /* what the last replay_rewind listed */
+    const struct range *skips;   /* indices that no item gets; ascending, apart from each other */
+    uint32_t skip_count;
+    uint32_t skipped;     /* of them, those that `total` has passed */
+    uint32_t wanted_skip; /* ordered: those that `wanted` has passed */
+    struct range *ranges; /* what the last replay_rewind listed; before it, `skips` is what is listed */
     uint32_t range_count;
 };
 
@@ -43,6 +47,14 @@ struct replay {
 enum { REPLAY_PIECE_MAX = PROTOCOL_MESSAGE_MAX - 4 };
 
 void replay_init(struct replay *r, bool unordered, size_t batch_size, uint32_t ranges_max);
+
+/*
+ * Before the first item: these indices are done by other means, so items that are put get the others. The
+ * array stays the caller's and must outlive the buffer; ascending, none empty, with at least one index
+ * between two ranges.
+ */
+void replay_skip(struct replay *r, const struct range *skips, uint32_t count);
+
 /* Drops all that is kept; total and wanted stay. */
 void replay_drop(struct replay *r);
 
@@ -84,7 +96,12 @@ int replay_taken(struct replay *r, uint64_t first, uint32_t count, uint64_t *cos
 uint64_t replay_wanted(const struct replay *r);
 
 /*
- * Starts sending anew from the first item wanted. ranges and range_count then list what need not be sent.
+ * What OPEN is to list as done: the ranges behind the first index wanted whose items are not sent.
+ */
+const struct range *replay_done(const struct replay *r, uint32_t *count);
+
+/*
+ * Starts sending anew from the first item wanted. replay_done then lists what need not be sent.
  * Where there are more ranges than may be listed, the surplus is sent again, and replay_got says so when it
  * comes. Returns 0 or -ENOMEM (nothing has changed).
  */

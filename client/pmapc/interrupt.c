@@ -11,7 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t caught; /* the signal that came first */
+static volatile sig_atomic_t caught;  /* the signal that came first */
+static volatile sig_atomic_t to_stop; /* SIGTSTP came */
 
 /* Only what is async-signal-safe. */
 static void leave(int number)
@@ -42,6 +43,20 @@ static void on_alarm(int number)
     leave(caught);
 }
 
+static void on_stop(int number)
+{
+    (void)number;
+    to_stop = 1;
+}
+
+static void catch_stop(void)
+{
+    struct sigaction action = {.sa_handler = on_stop}, old;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(SIGTSTP, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+        sigaction(SIGTSTP, &action, NULL);
+}
+
 void interrupt_install(void)
 {
     static const int numbers[] = {SIGINT, SIGTERM};
@@ -54,6 +69,20 @@ void interrupt_install(void)
         if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
             sigaction(numbers[i], &action, NULL);
     }
+    catch_stop();
+}
+
+bool interrupt_stop_pending(void)
+{
+    return to_stop != 0;
+}
+
+void interrupt_stop(void)
+{
+    to_stop = 0;
+    signal(SIGTSTP, SIG_DFL);
+    raise(SIGTSTP);
+    catch_stop();
 }
 
 bool interrupt_pending(void)
@@ -68,8 +97,9 @@ int interrupt_poll(struct pollfd *fds, unsigned count, int timeout_ms)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGTSTP);
     sigprocmask(SIG_BLOCK, &set, &before);
-    int rc = caught ? -EINTR : ppoll(fds, count, timeout_ms < 0 ? NULL : &timeout, &before);
+    int rc = caught || to_stop ? -EINTR : ppoll(fds, count, timeout_ms < 0 ? NULL : &timeout, &before);
     if (rc == -1)
         rc = -errno;
     sigprocmask(SIG_SETMASK, &before, NULL);

@@ -17,9 +17,12 @@ static const struct command {
     command_function *run;
 } commands[] = {
     {"map", "apply a function to each item, results in order", command_map},
+    {"run", "run each line of the input as a shell command", command_run},
     {"functions", "list the functions that the daemon has", command_functions},
     {"cpus", "the CPUs that may really be used here, and the pool's slots", command_cpus},
     {"status", "what the daemon is doing", command_status},
+    {"jobs", "the jobs that are open", command_jobs},
+    {"cancel", "give jobs up, by their numbers", command_cancel},
     {"ping", "time round trips to the daemon", command_ping},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
@@ -39,7 +42,7 @@ static const char help_after[] =
     "\n"
     "Examples:\n"
     "  seq 10 | pmapc map square\n"
-    "  pmapc map cube ::: 1 2 3\n"
+    "  pmapc map -- gzip -k {} ::: *.txt\n"
     "  pmapc -e ipc:///run/pmapd/pmapd.sock status --json\n";
 
 enum { OPT_NO_AUTOSTART = 256, OPT_VERSION, OPT_HELP };

@@ -1,91 +1,74 @@
 /*
- * pmapc map: a function over items. Reads the options and finds the input; stream.c does the work.
+ * pmapc map: a function over items. Reads what is to be run, and in which way; work.c does the rest.
  */
-#include "client/pmapc/connect.h"
 #include "client/pmapc/options.h"
 #include "client/pmapc/pmapc.h"
-#include "client/pmapc/reader.h"
-#include "client/pmapc/stream.h"
 #include "client/pmapc/tell.h"
-#include "client/pmapc/writer.h"
-#include "common/protocol.h"
+#include "client/pmapc/work.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
+#include <ctype.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-static const char help[] = "Usage: pmapc map [OPTION...] FUNCTION [::: ITEM...]\n"
-                           "Applies a function to each item and prints the results in order, as they come.\n"
-                           "Items are stdin's lines, a file's (-a), or the arguments behind ':::'.\n"
-                           "\n"
-                           "  -j, --slots N        at most N slots at once (default: fair share); also -P\n"
-                           "  -c, --chunksize N    at most N items in a chunk (default: adaptive)\n"
-                           "  -a, --arg-file FILE  items from FILE\n"
-                           "  -0, --null           items and results end in NUL\n"
-                           "  -d, --delimiter C    items end in C: one character, or \\n \\t \\r \\0 \\xHH\n"
-                           "  -u, --unordered      results as they come\n"
-                           "      --priority N     among your own jobs, -1000 to 1000 (default: 0)\n"
-                           "      --tag            the item and a tab before each line of its result\n"
-                           "      --stats[=FORM]   timing on stderr at the end; FORM: text or json\n"
-                           "  -q, --quiet          no summary on stderr (failures are still told)\n"
-                           "      --dry-run        print what would be run\n"
-                           "  -r                   accepted, does nothing: no input never runs anything\n"
-                           "      --help           show this\n"
-                           "\n"
-                           "Exit status: 0 all done, 1 some item failed, 2 usage, 3 no daemon, 4 refused,\n"
-                           "130 interrupted.\n"
-                           "\n"
-                           "  seq 1000 | pmapc map square          pmapc map cube ::: 1 2 3\n"
-                           "  pmapc map -a book.txt upper          find . -print0 | pmapc map -0 length\n"
-                           "  pmapc map -c 100 --stats=json -a numbers.txt square >squares.txt\n";
+static const char help[] =
+    "Usage: pmapc map [OPTION...] FUNCTION            [::: ITEM...]   a builtin, or ./lib.so:name\n"
+    "       pmapc map [OPTION...] --python EXPR       [::: ITEM...]   of x, or FILE:FUNCTION\n"
+    "       pmapc map [OPTION...] [--filter|--pipe] -- COMMAND [ARG...] [::: ITEM...]\n"
+    "Applies it to each item, and prints the results in order, as they come. Items are stdin's\n"
+    "lines, a file's (-a), or arguments. In a COMMAND {} is the item; also {.} {/} {//} {/.} {#} {%}.\n"
+    "--filter: a line in, a line out, of a lasting process; --pipe: one process a chunk.\n"
+    "\n"
+    "  -j, --slots N       at most N slots at once     -0, --null          items end in NUL\n"
+    "  -c, --chunksize N   items in a chunk, at most   -d, --delimiter C   items end in C\n"
+    "  -a, --arg-file F    items from F                -C, --colsep RE     columns: {1} {2} ...\n"
+    "  -n, --max-args N    N items a COMMAND           -I STR              STR instead of {}\n"
+    "  -u, --unordered     results as they come            --line-buffer   output as it is produced\n"
+    "      --timeout SEC   that an item may take           --retries N     further attempts at it\n"
+    "      --halt soon|now on the first failure            --recycle N     a process serves N items\n"
+    "      --priority N    among your own jobs             --isolate       a builtin in a process\n"
+    "      --joblog FILE   a line an item, as parallel's   --at-most-once  run no item again\n"
+    "      --resume        go on by the job log            --resume-failed and run again what failed\n"
+    "      --results DIR   a folder an item                --type T        typed arrays: i64, f64 ...\n"
+    "      --tag           the item before each line       --dry-run       print what would be run\n"
+    "      --stats[=json]  timing at the end               --progress      how far it is\n"
+    "  -q, --quiet         no summary                  -r                  accepted, does nothing\n"
+    "\n"
+    "Exit status: 0 done, 1 some item failed, 2 usage, 3 no daemon, 4 refused, 130 interrupted.\n"
+    "\n"
+    "  seq 1000 | pmapc map square                     pmapc map -- convert {} {.}.png ::: *.jpg\n"
+    "  pmapc map --python 'int(x)**2' ::: 1 2 3        pmapc map --filter -a text -- sed s/a/b/\n";
 
-enum { OPT_PRIORITY = 256, OPT_STATS, OPT_TAG, OPT_DRY_RUN, OPT_HELP };
+enum { OPT_FILTER = OPT_OWN, OPT_PIPE, OPT_PYTHON, OPT_TYPE, OPT_ISOLATE, OPT_RECYCLE };
 
-static const struct option longs[] = {{"slots", required_argument, NULL, 'j'},
-                                      {"chunksize", required_argument, NULL, 'c'},
-                                      {"arg-file", required_argument, NULL, 'a'},
-                                      {"null", no_argument, NULL, '0'},
-                                      {"delimiter", required_argument, NULL, 'd'},
-                                      {"unordered", no_argument, NULL, 'u'},
-                                      {"priority", required_argument, NULL, OPT_PRIORITY},
-                                      {"stats", optional_argument, NULL, OPT_STATS},
-                                      {"quiet", no_argument, NULL, 'q'},
-                                      {"tag", no_argument, NULL, OPT_TAG},
-                                      {"dry-run", no_argument, NULL, OPT_DRY_RUN},
-                                      {"no-run-if-empty", no_argument, NULL, 'r'},
-                                      {"help", no_argument, NULL, OPT_HELP},
-                                      {NULL, 0, NULL, 0}};
-static const char shorts[] = ":j:P:c:a:0d:uqr";
+static const struct option longs[] = {{"filter", no_argument, NULL, OPT_FILTER},
+                                      {"pipe", no_argument, NULL, OPT_PIPE},
+                                      {"python", required_argument, NULL, OPT_PYTHON},
+                                      {"type", required_argument, NULL, OPT_TYPE},
+                                      {"isolate", no_argument, NULL, OPT_ISOLATE},
+                                      {"recycle", required_argument, NULL, OPT_RECYCLE},
+                                      {"max-args", required_argument, NULL, 'n'},
+                                      {"colsep", required_argument, NULL, 'C'},
+                                      WORK_LONGS};
+/* "-": in the order of the command line, so that a command behind "--" is told from a function before it. */
+static const char shorts[] = "-:n:C:I:" WORK_SHORTS;
 
-enum { SLOTS_MOST = 65535 };
-#define SEPARATOR ":::"
+enum { NAME_ROOM = 200, MAX_ARGS_MOST = 1000000 };
 
 struct map {
-    struct stream_options stream;
-    const char *arg_file;    /* NULL: none */
-    unsigned char delimiter; /* of items */
-    char **arguments;        /* behind ':::'; NULL when there is no ':::' */
-    size_t argument_count;
-    bool quiet, dry_run, help;
+    struct work work;
+    const char *function; /* the one operand; NULL: none */
+    const char *surplus;  /* a second one */
+    const char *python;
+    char **command; /* behind "--", NULL-terminated; NULL: there is no "--" */
+    bool filter, pipe;
+    char *library;            /* a module's file, made absolute */
+    const char *argv[2];      /* of what is no command */
+    char name[NAME_ROOM + 1]; /* of a command, for people */
 };
-
-static int read_stats(const char *form, enum report_form *out)
-{
-    if (!form || strcmp(form, "text") == 0) {
-        *out = REPORT_TEXT;
-    } else if (strcmp(form, "json") == 0) {
-        *out = REPORT_JSON;
-    } else {
-        tell("--stats: '%s' is neither 'text' nor 'json'", form);
-        return STATUS_USAGE;
-    }
-    return 0;
-}
 
 /* One option. Returns 0 or STATUS_USAGE. */
 static int read_option(struct map *map, int option, const char *value)
@@ -93,221 +76,260 @@ static int read_option(struct map *map, int option, const char *value)
     int64_t number = 0;
     int status = 0;
     switch (option) {
-    case 'j':
-    case 'P':
-        status = options_number(option == 'j' ? "--slots" : "-P", value, 1, SLOTS_MOST, &number);
-        map->stream.job.slots = (unsigned)number;
+    case 1:
+        if (map->function)
+            map->surplus = map->surplus ? map->surplus : value;
+        else
+            map->function = value;
         break;
-    case 'c':
-        status = options_number("--chunksize", value, 1, UINT32_MAX, &number);
-        map->stream.job.chunksize = (unsigned)number;
+    case OPT_FILTER:
+        map->filter = true;
         break;
-    case 'a':
-        if (map->arg_file) {
-            tell("--arg-file: given twice ('%s' and '%s')", map->arg_file, value);
-            return STATUS_USAGE;
+    case OPT_PIPE:
+        map->pipe = true;
+        break;
+    case OPT_PYTHON:
+        map->python = value;
+        break;
+    case OPT_TYPE:
+        map->work.call.type = value;
+        break;
+    case OPT_ISOLATE:
+        map->work.job.isolate = 1;
+        break;
+    case OPT_RECYCLE:
+        status = options_number("--recycle", value, 1, UINT32_MAX, &number);
+        map->work.job.recycle = (unsigned)number;
+        break;
+    case 'n':
+        status = options_number("--max-args", value, 1, MAX_ARGS_MOST, &number);
+        map->work.max_args = (unsigned)number;
+        break;
+    case 'C':
+        map->work.colsep = value;
+        break;
+    case 'I':
+        map->work.call.placeholder = value;
+        if (*value == '\0') {
+            tell("-I: the placeholder is empty");
+            status = STATUS_USAGE;
         }
-        map->arg_file = value;
-        break;
-    case '0':
-        map->delimiter = map->stream.end_of_result = '\0';
-        break;
-    case 'd':
-        status = options_byte("--delimiter", value, &map->delimiter);
-        break;
-    case 'u':
-        map->stream.job.unordered = 1;
-        break;
-    case 'q':
-        map->quiet = true;
-        break;
-    case 'r':
-        break;
-    case OPT_PRIORITY:
-        status = options_number("--priority", value, -1000, 1000, &number);
-        map->stream.job.priority = (int)number;
-        break;
-    case OPT_STATS:
-        status = read_stats(value, &map->stream.report);
-        break;
-    case OPT_TAG:
-        map->stream.tag = true;
-        break;
-    case OPT_DRY_RUN:
-        map->dry_run = true;
         break;
     default:
-        map->help = true;
+        status = work_option(&map->work, option, value);
     }
     return status;
 }
 
-/* Where in argv a ':::' stands; argc when nowhere. */
-static int find_separator(int argc, char **argv, int from)
+static int misused(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static int misused(const char *format, ...)
 {
-    while (from < argc && strcmp(argv[from], SEPARATOR) != 0)
-        from++;
-    return from;
+    char what[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    tell("map: %s (see 'pmapc map --help')", what);
+    return STATUS_USAGE;
 }
 
-/* Reads the command line. Returns 0 or STATUS_USAGE. */
-static int read_arguments(struct map *map, int argc, char **argv)
+/*** What is to be run ***/
+
+/* The command in words, as far as there is room, for people. */
+static void name_command(struct map *map)
 {
-    /* What stands behind ':::' is data, also where it looks like an option. */
-    int own = find_separator(argc, argv, 1);
-    if (own < argc) {
-        map->arguments = argv + own + 1;
-        map->argument_count = (size_t)(argc - own - 1);
-        if (find_separator(argc, argv, own + 1) < argc) {
-            tell("map: only one ':::' is known");
-            return STATUS_USAGE;
-        }
-        argv[own] = NULL;
+    size_t at = 0;
+    for (char **word = map->command; *word && at < NAME_ROOM; word++) {
+        if (at > 0)
+            map->name[at++] = ' ';
+        for (const char *c = *word; *c && at < NAME_ROOM; c++)
+            map->name[at++] = isascii((unsigned char)*c) && isprint((unsigned char)*c) ? *c : '?';
     }
-    options_begin();
-    int option;
-    while ((option = getopt_long(own, argv, shorts, longs, NULL)) != -1) {
-        if (option == '?' || option == ':')
-            return options_bad(option, argv, "map", longs);
-        int status = read_option(map, option, optarg);
-        if (status != 0 || map->help)
-            return status;
-    }
-    if (strcmp(argv[optind - 1], "--") == 0) {
-        tell("map: '--' is not known; name a function (see 'pmapc functions')");
-        return STATUS_USAGE;
-    }
-    if (optind == own) {
-        tell("map: which function? (see 'pmapc map --help' and 'pmapc functions')");
-        return STATUS_USAGE;
-    }
-    map->stream.function = argv[optind];
-    if (*map->stream.function == '\0') {
-        tell("map: the function's name is empty");
-        return STATUS_USAGE;
-    }
-    if (optind + 1 < own) {
-        tell("map: unexpected argument '%s': items stand behind ':::'", argv[optind + 1]);
-        return STATUS_USAGE;
-    }
-    if (map->arg_file && map->arguments) {
-        tell("map: items from --arg-file and behind ':::' at once are not known");
-        return STATUS_USAGE;
-    }
-    return 0;
+    map->name[at] = '\0';
+    map->work.name = map->work.call.name = map->name;
 }
 
-/* Opens the input and makes *fd of it. Returns 0 or STATUS_USAGE. */
-static int open_input(struct map *map, int *fd)
+static void use_command(struct map *map)
 {
-    bool is_file = map->arg_file && strcmp(map->arg_file, "-") != 0;
-    map->stream.input_name = is_file ? map->arg_file : "stdin";
-    int opened = is_file ? open(map->arg_file, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
-    struct stat st;
-    if (opened < 0 || fstat(opened, &st) < 0) {
-        tell("cannot open %s: %s", map->stream.input_name, tell_errno(errno));
-        return STATUS_USAGE;
-    }
-    if (S_ISDIR(st.st_mode)) {
-        tell("cannot read %s: %s", map->stream.input_name, tell_errno(EISDIR));
-        if (is_file)
-            close(opened);
-        return STATUS_USAGE;
-    }
-    map->stream.input_polls = !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode);
-    if (!map->quiet && isatty(opened))
-        tell("reading items from the terminal, one a line; Ctrl-D ends them");
-    *fd = opened;
-    return 0;
+    map->work.call.kind = map->filter ? PMAP_FILTER : map->pipe ? PMAP_PIPE : PMAP_COMMAND;
+    map->work.call.argv = (const char *const *)map->command;
+    name_command(map);
 }
 
-/* --dry-run: a line an item, without a daemon. */
-static int dry_run(const struct map *map, struct reader *reader)
+/* Is it FILE:FUNCTION and no expression? */
+static bool is_file(const char *source)
 {
-    struct writer writer;
-    if (writer_init(&writer, STDOUT_FILENO, 0) < 0) {
+    const char *colon = strrchr(source, ':');
+    if (!colon || colon == source || colon[1] == '\0')
+        return false;
+    for (const char *c = colon + 1; *c; c++)
+        if (isascii((unsigned char)*c) && !isalnum((unsigned char)*c) && *c != '_')
+            return false;
+    size_t len = (size_t)(colon - source);
+    if (len > 3 && memcmp(colon - 3, ".py", 3) == 0)
+        return true;
+    char *path = strndup(source, len);
+    bool there = path && access(path, F_OK) == 0;
+    free(path);
+    return there;
+}
+
+static void use_python(struct map *map)
+{
+    map->argv[0] = map->python;
+    map->work.call.kind = PMAP_PYTHON;
+    map->work.call.argv = map->argv;
+    map->work.call.file = is_file(map->python);
+    map->work.call.name = "python";
+    map->work.name = map->python;
+}
+
+/* "./lib.so:name": the last colon counts, and the file's name is made absolute. Returns 0 or an exit status.
+ */
+static int use_module(struct map *map)
+{
+    const char *colon = strrchr(map->function, ':'), *name = colon + 1;
+    if (*name == '\0' || colon == map->function)
+        return misused("'%s' is not FILE:FUNCTION", map->function);
+    size_t len = (size_t)(colon - map->function);
+    char *folder = *map->function == '/' ? NULL : getcwd(NULL, 0);
+    if (*map->function != '/' && !folder) {
+        tell("the working directory is gone");
+        return STATUS_USAGE;
+    }
+    size_t folder_len = folder ? strlen(folder) : 0;
+    map->library = malloc(folder_len + len + 2);
+    if (map->library)
+        snprintf(map->library, folder_len + len + 2, "%s%s%.*s", folder ? folder : "", folder ? "/" : "",
+                 (int)len, map->function);
+    free(folder);
+    if (!map->library) {
         tell("out of memory");
         return STATUS_FAILED;
     }
-    const char *function = map->stream.function, *data;
-    uint64_t items = 0;
-    size_t len;
-    int status = STATUS_DONE, rc = 0;
-    for (;;) {
-        while ((rc = reader_next(reader, &data, &len)) > 0) {
-            items++;
-            writer_put(&writer, function, strlen(function));
-            writer_put_byte(&writer, ' ');
-            writer_put(&writer, data, len);
-            writer_put_byte(&writer, (char)map->stream.end_of_result);
-        }
-        if (rc == 0)
-            rc = writer_flush(&writer);
-        if (rc < 0 || reader_finished(reader))
-            break;
-        struct pollfd fd = {.fd = reader->fd, .events = POLLIN};
-        rc = reader_fill(reader);
-        if (rc == -EAGAIN)
-            poll(&fd, 1, -1);
-        else if (rc < 0 && rc != -EINTR)
-            break;
-    }
-    if (writer.error == -EPIPE)
-        tell_sigpipe();
-    if (writer.error < 0) {
-        tell("cannot write to stdout: %s", tell_errno(writer.error));
-        status = STATUS_FAILED;
-    } else if (rc == -EMSGSIZE) {
-        tell("item %ju: larger than %zu bytes", (uintmax_t)items + 1, reader->item_max);
-        status = STATUS_FAILED;
-    } else if (rc < 0) {
-        tell("cannot read %s: %s", map->stream.input_name, tell_errno(rc));
-        status = STATUS_USAGE;
-    }
-    writer_free(&writer);
-    return status;
+    map->argv[0] = map->library;
+    map->work.call.kind = PMAP_MODULE;
+    map->work.call.argv = map->argv;
+    map->work.call.name = name;
+    map->work.name = map->function;
+    return 0;
 }
 
-static int run(const struct globals *globals, struct map *map)
+/* Finds out what is to be run, and that it is one thing. Returns 0 or an exit status. */
+static int choose(struct map *map)
 {
-    int fd = -1;
-    int status = map->arguments ? 0 : open_input(map, &fd);
-    if (status != 0)
-        return status;
-    pmap *pool = NULL;
-    size_t item_max = PROTOCOL_ITEM_MAX;
-    if (!map->dry_run) {
-        status = connect_pool(globals, CONNECT_START, &pool);
-        uint64_t of_pool = status == 0 ? pmap_get_info(pool)->max_item : 0;
-        if (of_pool > 0 && of_pool < item_max)
-            item_max = (size_t)of_pool;
+    if (map->filter && map->pipe)
+        return misused("--filter and --pipe are two things");
+    if (map->filter || map->pipe) {
+        const char *option = map->filter ? "--filter" : "--pipe";
+        if (!map->command || map->function)
+            return misused("%s needs a command behind '--'", option);
+        if (map->python)
+            return misused("%s and --python are two things", option);
     }
-    if (status == 0) {
-        struct reader reader;
-        if (map->arguments)
-            reader_init_arguments(&reader, map->arguments, map->argument_count, item_max);
-        else
-            reader_init(&reader, fd, map->delimiter, item_max, 0);
-        status = map->dry_run ? dry_run(map, &reader) : stream_run(pool, &reader, &map->stream);
-        reader_free(&reader);
+    if (map->python && (map->function || map->command))
+        return misused("--python and '%s' are two things to run; items stand behind ':::'",
+                       map->function     ? map->function
+                       : map->command[0] ? map->command[0]
+                                         : "--");
+    if (map->function && map->command)
+        return misused("'%s' and a command behind '--' are two things to run", map->function);
+    if (map->command) {
+        if (!map->command[0] || !*map->command[0])
+            return misused("which command? (behind '--')");
+        use_command(map);
+        return 0;
     }
-    pmap_disconnect(pool);
-    if (fd > STDERR_FILENO)
-        close(fd);
-    return status;
+    if (map->python) {
+        use_python(map);
+        return 0;
+    }
+    if (!map->function) {
+        tell("map: which function? (see 'pmapc map --help' and 'pmapc functions')");
+        return STATUS_USAGE;
+    }
+    if (*map->function == '\0') {
+        tell("map: the function's name is empty");
+        return STATUS_USAGE;
+    }
+    if (map->surplus) {
+        tell("map: unexpected argument '%s': items stand behind ':::', a command behind '--'", map->surplus);
+        return STATUS_USAGE;
+    }
+    if (strchr(map->function, '/') && strchr(map->function, ':'))
+        return use_module(map);
+    map->work.call.kind = PMAP_BUILTIN;
+    map->work.call.name = map->work.name = map->function;
+    return 0;
+}
+
+/* Options that make sense for some kinds only. Returns 0 or STATUS_USAGE. */
+static int check(struct map *map)
+{
+    struct work *work = &map->work;
+    enum pmap_kind kind = work->call.kind;
+    bool command = kind == PMAP_COMMAND;
+    if (!command && work->max_args > 0)
+        return misused("--max-args is for commands only");
+    if (!command && work->colsep)
+        return misused("--colsep is for commands only");
+    if (!command && work->list_count > 1)
+        return misused("several '" WORK_SEPARATOR "' are for commands only");
+    if (kind != PMAP_COMMAND && kind != PMAP_PIPE && kind != PMAP_FILTER && work->call.placeholder)
+        return misused("-I is for commands only");
+    if ((work->max_args > 0) + (work->colsep != NULL) + (work->list_count > 1) > 1)
+        return misused("--max-args, --colsep and several '" WORK_SEPARATOR "' do not go together");
+    if (kind != PMAP_COMMAND && kind != PMAP_PIPE && work->job.live)
+        return misused("--line-buffer is for commands and --pipe only");
+    if ((command || kind == PMAP_PIPE) && work->job.recycle > 0)
+        return misused("--recycle is for processes that last, which a command's is not");
+    if (kind != PMAP_MODULE && work->call.type)
+        return misused("--type is for functions of modules only (./lib.so:name)");
+    if (kind != PMAP_BUILTIN && work->job.isolate)
+        return misused("--isolate is for builtins; everything else runs in processes anyway");
+    /* What these ask for only processes can give. */
+    if (kind == PMAP_BUILTIN && (work->job.timeout_ms > 0 || work->job.retries > 0 || work->job.recycle > 0))
+        work->job.isolate = 1;
+    return work_check(work, "map");
+}
+
+/* Reads the command line. Returns 0 or an exit status. */
+static int read_arguments(struct map *map, int argc, char **argv)
+{
+    int own = work_separate(&map->work, argc, argv);
+    if (own < 0)
+        return STATUS_FAILED;
+    const char *value = NULL;
+    int option;
+    options_begin();
+    while ((option = getopt_long(own, argv, shorts, longs, NULL)) != -1) {
+        if (option == '?' || option == ':')
+            return options_bad(option, argv, "map", longs);
+        value = optarg;
+        int status = read_option(map, option, optarg);
+        if (status != 0 || map->work.help)
+            return status;
+    }
+    /* The "--" may as well have been an option's value. */
+    if (optind > 1 && strcmp(argv[optind - 1], "--") == 0 && value != argv[optind - 1])
+        map->command = argv + optind;
+    int status = choose(map);
+    return status != 0 ? status : check(map);
 }
 
 int command_map(const struct globals *globals, int argc, char **argv)
 {
-    struct map map = {.delimiter = '\n', .stream.end_of_result = '\n'};
+    struct map map = {.function = NULL};
+    work_init(&map.work);
     int status = read_arguments(&map, argc, argv);
-    if (status != 0)
-        return status;
-    if (map.help) {
+    if (status == 0 && map.work.help) {
         fputs(help, stdout);
-        return tell_finish();
+        status = tell_finish();
+    } else if (status == 0) {
+        status = work_run(globals, &map.work);
     }
-    if (map.stream.report == REPORT_NONE && !map.quiet && isatty(STDERR_FILENO))
-        map.stream.report = REPORT_LINE;
-    return run(globals, &map);
+    free(map.library);
+    work_free(&map.work);
+    return status;
 }

@@ -28,9 +28,12 @@ struct globals {
 typedef int command_function(const struct globals *globals, int argc, char **argv);
 
 command_function command_map;
+command_function command_run;
 command_function command_functions;
 command_function command_cpus;
 command_function command_status;
+command_function command_jobs;
+command_function command_cancel;
 command_function command_ping;
 
 #endif

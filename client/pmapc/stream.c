@@ -5,9 +5,8 @@
 
 #include "client/pmapc/connect.h"
 #include "client/pmapc/interrupt.h"
-#include "client/pmapc/tags.h"
+#include "client/pmapc/progress.h"
 #include "client/pmapc/tell.h"
-#include "client/pmapc/writer.h"
 #include "common/protocol.h"
 
 #include <errno.h>
@@ -15,13 +14,12 @@
 #include <poll.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 enum {
     TAKE_MOST =
         8192, /* results in a round, so that the daemon gets new items while the old ones are printed */
-    FAILURES_BY_NAME = 10,
     CANCEL_MS = 500, /* that the daemon may take to say that a cancelled job has ended */
+    HOLD_MS = 500,   /* that it may take to hold one before pmapc stops */
     RUNNING = -1,    /* no exit status yet */
 };
 
@@ -29,9 +27,9 @@ struct stream {
     const struct stream_options *options;
     pmap *pool;
     pmap_job *job;
-    struct reader *reader;
-    struct writer writer;
-    struct tags tags;
+    struct items *items;
+    struct output output;
+    struct progress progress;
     int status;       /* RUNNING, or how it ended */
     int input_status; /* STATUS_DONE, or what a broken input makes of a job that went well */
     const char *data; /* the item that is to be put next, when `held` */
@@ -42,9 +40,7 @@ struct stream {
     bool input_ready; /* a read would not wait */
     bool unflushed;   /* something has been put since the last flush, or nothing was flushed yet */
     bool none;        /* pmap_take has said "none", and nothing has been sent since */
-    bool in_result;   /* a piece of a result has been written, and not its last */
-    bool line_begins; /* with tags: the next byte of the result begins a line */
-    uint64_t put, failed;
+    uint64_t put;
 };
 
 static int64_t now_ns(void)
@@ -54,81 +50,41 @@ static int64_t now_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
+/*** Signals ***/
+
+/*
+ * Ctrl-Z: the daemon is to begin no more items, and then this program stops. That it has been told is certain
+ * only when it has answered what was said behind it.
+ */
+static void suspend(struct stream *s)
+{
+    progress_clear();
+    if (pmap_hold(s->job, 1) == 0)
+        pmap_ping(s->pool, HOLD_MS);
+    interrupt_stop();
+    pmap_hold(s->job, 0);
+    s->none = false;
+}
+
 static bool stop_writing(void *cookie)
 {
-    (void)cookie;
+    if (interrupt_stop_pending() && !interrupt_pending())
+        suspend(cookie);
     return interrupt_pending();
 }
 
 /*** Output ***/
 
-/* Ends the run because stdout cannot be written to. */
+/* Ends the run because results cannot be written. */
 static void output_broke(struct stream *s, int error)
 {
     if (error == -EINTR)
         return; /* the main loop sees the signal */
     if (error == -EPIPE)
         tell_sigpipe();
-    tell("cannot write to stdout: %s", tell_errno(error));
+    if (error != -ECANCELED) /* else it has been told */
+        tell("cannot write to stdout: %s", tell_errno(error));
     s->status = STATUS_FAILED;
-}
-
-static int put_tag(struct stream *s, uint64_t index)
-{
-    size_t len = 0;
-    const void *item = tags_find(&s->tags, index, &len);
-    int rc = item ? writer_put(&s->writer, item, len) : 0;
-    return rc < 0 ? rc : writer_put_byte(&s->writer, '\t');
-}
-
-/* The bytes of a result, each line with its tag; also an empty result has one line. */
-static int put_tagged(struct stream *s, const struct pmap_result *result)
-{
-    const char *data = result->data, *end = data ? data + result->size : data;
-    int rc = 0;
-    if (!s->in_result)
-        rc = put_tag(s, result->index);
-    while (rc >= 0 && data < end) {
-        if (s->in_result && s->line_begins)
-            rc = put_tag(s, result->index);
-        const char *newline = memchr(data, '\n', (size_t)(end - data));
-        const char *line_end = newline ? newline + 1 : end;
-        if (rc >= 0)
-            rc = writer_put(&s->writer, data, (size_t)(line_end - data));
-        s->line_begins = newline != NULL;
-        s->in_result = true;
-        data = line_end;
-    }
-    return rc;
-}
-
-static void tell_item(struct stream *s, const struct pmap_result *result)
-{
-    if (++s->failed <= FAILURES_BY_NAME)
-        tell("item %" PRIu64 ": %s", result->index + 1, result->error ? result->error : "failed");
-}
-
-static int print_result(struct stream *s, const struct pmap_result *result)
-{
-    int rc = 0;
-    bool end_line = !result->more;
-    if (result->failed) {
-        /* Of one that fails nothing is printed, unless a piece of it has been; its line then ends. */
-        end_line = s->in_result;
-        tell_item(s, result);
-    } else if (s->options->tag) {
-        rc = put_tagged(s, result);
-    } else {
-        rc = writer_put(&s->writer, result->data, result->size);
-    }
-    if (rc >= 0 && end_line)
-        rc = writer_put_byte(&s->writer, (char)s->options->end_of_result);
-    s->in_result = result->more;
-    if (s->options->tag && !result->more) {
-        tags_remove(&s->tags, result->index);
-        s->line_begins = false;
-    }
-    return rc;
 }
 
 /*** The job ***/
@@ -154,7 +110,7 @@ static void job_ended(struct stream *s, int said)
     if (said == -EINTR || (said == PMAP_CANCELLED && interrupt_pending()))
         return; /* the main loop sees the signal */
     if (said == PMAP_DONE) {
-        s->status = s->failed > 0 ? STATUS_FAILED : STATUS_DONE;
+        s->status = s->output.failed > 0 ? STATUS_FAILED : STATUS_DONE;
     } else if (said == PMAP_FAILED) {
         const char *why = pmap_job_error(s->job, &code);
         tell("%s", why && *why ? why : protocol_error_text(code));
@@ -181,7 +137,7 @@ static void take_results(struct stream *s)
             job_ended(s, rc);
             return;
         }
-        rc = print_result(s, &result);
+        rc = output_result(&s->output, &result);
         if (rc < 0) {
             output_broke(s, rc);
             return;
@@ -204,10 +160,13 @@ static void end_input(struct stream *s)
 
 static void input_broke(struct stream *s, int error)
 {
-    uint64_t item = s->put + 1;
+    uint64_t item = s->items->next + 1;
     if (error == -EMSGSIZE) {
         tell("item %" PRIu64 ": larger than %zu bytes; it and what follows are not run", item,
-             s->reader->item_max);
+             s->items->reader->item_max);
+        s->input_status = STATUS_FAILED;
+    } else if (error == -EILSEQ) {
+        tell("item %" PRIu64 ": an argument with a NUL byte in it; it and what follows are not run", item);
         s->input_status = STATUS_FAILED;
     } else {
         if (s->put > 0)
@@ -227,7 +186,7 @@ static bool put_items(struct stream *s)
     int rc = 0;
     while (!s->input_over) {
         if (!s->held) {
-            rc = reader_next(s->reader, &s->data, &s->len);
+            rc = items_next(s->items, &s->data, &s->len);
             if (rc <= 0)
                 break;
         }
@@ -235,7 +194,7 @@ static bool put_items(struct stream *s)
         s->held = rc == -EAGAIN || rc == -EINTR;
         if (rc < 0)
             break;
-        if (s->options->tag && tags_add(&s->tags, s->put, s->data, s->len) < 0) {
+        if (output_item(&s->output, items_index(s->items), s->data, s->len) < 0) {
             tell("out of memory");
             s->status = STATUS_FAILED;
             break;
@@ -247,18 +206,19 @@ static bool put_items(struct stream *s)
         s->unflushed = true;
         s->none = false;
     }
-    s->dry = !s->input_over && !s->held && rc == 0; /* reader_next had none */
+    s->dry = !s->input_over && !s->held && rc == 0; /* items_next had none */
     if (s->status != RUNNING)
         return moved;
-    if (rc == -EMSGSIZE)
+    bool broken = rc == -EMSGSIZE || rc == -EILSEQ;
+    if (broken)
         input_broke(s, rc);
     else if (rc == -EPIPE)
         s->input_over = true; /* pmap_take says why */
-    else if (s->dry && reader_finished(s->reader))
+    else if (s->dry && items_finished(s->items))
         end_input(s);
     else if (rc >= 0 || rc == -EAGAIN)
         rc = moved ? pmap_step(s->pool) : 0;
-    if (rc < 0 && rc != -EMSGSIZE && rc != -EPIPE)
+    if (rc < 0 && !broken && rc != -EPIPE)
         job_ended(s, rc);
     return moved || s->input_over;
 }
@@ -268,7 +228,7 @@ static bool read_input(struct stream *s)
 {
     if (!s->dry || s->input_over || !s->input_ready)
         return false;
-    int rc = reader_fill(s->reader);
+    int rc = reader_fill(s->items->reader);
     s->input_ready = !s->options->input_polls;
     if (rc == -EAGAIN) {
         s->input_ready = false; /* whatever it is, it does not block, and wants to be polled */
@@ -286,15 +246,24 @@ static void wait_for_anything(struct stream *s, int timeout_ms)
 {
     bool want_input = s->dry && !s->input_over;
     struct pollfd fds[] = {{.fd = pmap_fd(s->pool), .events = POLLIN},
-                           {.fd = s->reader->fd, .events = POLLIN}};
+                           {.fd = s->items->reader->fd, .events = POLLIN}};
     if (interrupt_poll(fds, want_input ? 2 : 1, timeout_ms) > 0 && want_input && fds[1].revents != 0)
         s->input_ready = true; /* or POLLHUP, POLLERR, POLLNVAL: read(2) has the words for it */
+}
+
+static void show_progress(struct stream *s)
+{
+    if (s->progress.wanted)
+        progress_show(&s->progress, s->output.finished, s->input_over ? s->put : 0, s->output.failed);
 }
 
 /* One round. */
 static void step(struct stream *s)
 {
+    if (interrupt_stop_pending())
+        suspend(s);
     take_results(s);
+    show_progress(s);
     if (s->status != RUNNING)
         return;
     bool over_before = s->input_over;
@@ -312,10 +281,11 @@ static void step(struct stream *s)
         rc = pmap_flush(s->job);
         if (rc < 0 && rc != -EPIPE)
             job_ended(s, rc);
-    } else if ((rc = writer_flush(&s->writer)) < 0) {
+    } else if ((rc = output_flush(&s->output)) < 0) {
         output_broke(s, rc);
     } else {
-        wait_for_anything(s, -1);
+        show_progress(s);
+        wait_for_anything(s, progress_wait_ms(&s->progress));
     }
 }
 
@@ -324,6 +294,7 @@ static int cancel(struct stream *s)
 {
     struct pmap_result result;
     int64_t deadline_ns = now_ns() + CANCEL_MS * INT64_C(1000000);
+    progress_clear();
     int rc = pmap_cancel(s->job);
     while (rc >= 0 || rc == -EINTR) {
         do
@@ -337,6 +308,12 @@ static int cancel(struct stream *s)
         struct pollfd fd = {.fd = pmap_fd(s->pool), .events = POLLIN};
         poll(&fd, 1, (int)(left_ns / 1000000) + 1);
     }
+    /* What has been written is to be in the log; a stdout that takes nothing ends this program by its alarm.
+     */
+    if (s->options->output.joblog && s->output.writer.error == 0) {
+        s->output.writer.stop = NULL;
+        output_flush(&s->output);
+    }
     return interrupt_status();
 }
 
@@ -344,49 +321,49 @@ static int finish(struct stream *s)
 {
     struct pmap_report report;
     int64_t start_ns = now_ns();
-    int rc = s->writer.error < 0 ? 0 : writer_flush(&s->writer);
+    int rc = s->output.writer.error < 0 ? 0 : output_flush(&s->output);
     if (rc < 0)
         output_broke(s, rc);
     if (interrupt_pending())
         return cancel(s);
-    if (s->failed > FAILURES_BY_NAME) {
-        uint64_t more = s->failed - FAILURES_BY_NAME;
-        tell("%" PRIu64 " more item%s failed", more, more == 1 ? "" : "s");
-    }
+    progress_clear();
+    output_summary(&s->output);
     if (s->status == STATUS_DONE || s->status == STATUS_FAILED) {
         if (s->input_status != STATUS_DONE)
             s->status = s->input_status;
         pmap_get_report(s->job, &report);
         report.wall_ns += now_ns() - start_ns; /* up to the last result written, not taken */
-        report_print(s->options->report, s->options->function, &report);
+        report_print(s->options->report, s->options->name, &report);
     }
     return s->status;
 }
 
-int stream_run(pmap *pool, struct reader *reader, const struct stream_options *options)
+int stream_run(pmap *pool, struct items *items, const struct stream_options *options)
 {
     struct stream s = {.unflushed = true, /* so that a wrong function is told of before any input has come */
                        .options = options,
                        .pool = pool,
-                       .reader = reader,
+                       .items = items,
                        .status = RUNNING,
                        .input_ready = !options->input_polls};
-    int rc = writer_init(&s.writer, STDOUT_FILENO, 0);
+    int rc = output_init(&s.output, &options->output);
     if (rc >= 0)
-        rc = pmap_open(pool, options->function, &options->job, &s.job);
+        rc = pmap_open_call(pool, options->call, options->job, &s.job);
     int status;
     if (rc < 0) {
-        tell("%s: %s", options->function, *pmap_error(pool) ? pmap_error(pool) : tell_errno(rc));
-        status = rc == -EINVAL ? STATUS_USAGE : STATUS_NO_POOL;
+        tell("%s: %s", options->name, *pmap_error(pool) ? pmap_error(pool) : tell_errno(rc));
+        bool own = rc == -EINVAL || rc == -ENOENT || rc == -E2BIG;
+        status = own ? STATUS_USAGE : STATUS_NO_POOL;
     } else {
-        s.writer.stop = stop_writing;
+        s.output.writer.stop = stop_writing;
+        s.output.writer.cookie = &s;
+        progress_init(&s.progress, options->progress);
         interrupt_install();
         while (s.status == RUNNING && !interrupt_pending())
             step(&s);
         status = interrupt_pending() ? cancel(&s) : finish(&s);
         pmap_close_job(s.job);
     }
-    tags_free(&s.tags);
-    writer_free(&s.writer);
+    output_free(&s.output);
     return status;
 }

@@ -16,8 +16,17 @@
 
 enum { LINE_ROOM = 8192 };
 
+static void (*before)(void);
+
+void tell_before(void (*act)(void))
+{
+    before = act;
+}
+
 void tell(const char *format, ...)
 {
+    if (before)
+        before();
     char text[LINE_ROOM];
     va_list args;
     va_start(args, format);

@@ -12,6 +12,9 @@
  */
 void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* What is to be done before each message from now on; NULL: nothing. */
+void tell_before(void (*act)(void));
+
 /* The text of an error number (of either sign) as the rest of a sentence: "connection refused". Not
  * thread-safe. */
 const char *tell_errno(int error);

@@ -258,8 +258,8 @@ int core_job_end(struct core *core, struct job *job, uint64_t total, int64_t now
     settle_last_action(core);
     if (job->cancelled)
         return 0;
-    /* A range that is done behind the last item would be of items that never come. */
-    if (job->ended || job->piece != NULL || total != job->next_index || job->done_at < job->done_count)
+    /* A range that is done behind the last item is of items that never come, and of no meaning. */
+    if (job->ended || job->piece != NULL || total != job->next_index)
         return -EPROTO;
     job->ended = true;
     order_update(core, job, now_ns);
