@@ -36,7 +36,8 @@ struct launcher {
     struct contexts contexts;
     struct workers workers;
     struct outbox outbox;
-    bool sweep; /* there are strays, or may be */
+    bool ending; /* all are being killed */
+    bool sweep;  /* there are strays, or may be */
     int sweep_ms;
     struct pollfd *items;
     size_t item_room;
@@ -147,7 +148,8 @@ static void hear(struct launcher *l, struct worker *worker, bool dead)
                                        .context = worker->context->number};
         outbox_put(&l->outbox, &started, -1);
     } else if (rc < 0) {
-        log_limited(&limit, LOG_WARNING, "uid %u: %s", (unsigned)worker->uid, text);
+        if (!l->ending)
+            log_limited(&limit, LOG_WARNING, "uid %u: %s", (unsigned)worker->uid, text);
         refuse(l, worker->token, rc, text);
     }
 }
@@ -329,6 +331,7 @@ static void kill_all(struct launcher *l)
 {
     int64_t end = now_ns() + END_PATIENCE_S * INT64_C(1000000000);
     int left = 0;
+    l->ending = true;
     /* Ours that we may not kill (a private pool's programs with more privileges) are not waited for. */
     for (int quiet = 0; quiet < 2 && now_ns() < end;) {
         left = tree_kill_strays(is_none, NULL);

@@ -122,7 +122,8 @@ static int make_folder(struct sockets *sockets, const char *parent, const char *
 static int check_system_folder(void)
 {
     struct stat st;
-    if (mkdir(SYSTEM_FOLDER, 0755) < 0 && errno != EEXIST)
+    /* Our umask takes from a mode what this one needs. */
+    if (mkdir(SYSTEM_FOLDER, 0755) == 0 ? chmod(SYSTEM_FOLDER, 0755) < 0 : errno != EEXIST)
         return failed(SYSTEM_FOLDER, errno);
     if (lstat(SYSTEM_FOLDER, &st) < 0)
         return failed(SYSTEM_FOLDER, errno);
