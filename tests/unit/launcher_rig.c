@@ -74,11 +74,16 @@ static void write_config(const char *path, const char *text)
     assert_int_equal(fclose(file), 0);
 }
 
+void rig_clear(struct rig *rig)
+{
+    *rig = (struct rig){.broker = -1, .listener = -1, .pid = -1};
+}
+
 void rig_start(struct rig *rig, const char *config)
 {
     char path[128];
     int ends[2];
-    *rig = (struct rig){.broker = -1, .listener = -1, .pid = -1};
+    rig_clear(rig);
     snprintf(rig->folder, sizeof rig->folder, "/tmp/test_launcher_XXXXXX");
     assert_non_null(mkdtemp(rig->folder));
     assert_int_equal(chmod(rig->folder, 0755), 0);
@@ -122,6 +127,7 @@ static void clear_folder(struct rig *rig)
         unlink(path);
     }
     rmdir(rig->folder);
+    rig->folder[0] = '\0';
 }
 
 /* Kills the clients and closes all that is ours. */
@@ -173,7 +179,8 @@ void rig_abort(struct rig *rig)
         waitpid(rig->pid, NULL, 0);
     }
     rig->pid = -1;
-    clear_folder(rig);
+    if (rig->folder[0] != '\0')
+        clear_folder(rig);
 }
 
 /*** Clients ***/
@@ -230,6 +237,17 @@ int rig_client_of(struct rig *rig, uid_t uid)
     int fd = rig_client(rig, become, &uid);
     assert_true(fd >= 0);
     return fd;
+}
+
+int rig_start_any(struct rig *rig)
+{
+    rig_start(rig, geteuid() == 0 ? RIG_OPEN : NULL);
+    return rig_client_of(rig, rig_any_uid());
+}
+
+uid_t rig_any_uid(void)
+{
+    return geteuid() == 0 ? ALICE : geteuid();
 }
 
 void rig_client_end(struct rig *rig)
@@ -302,6 +320,15 @@ struct record rig_expect(struct rig *rig, enum record_type type, uint32_t token)
     if (type != RECORD_EXITED)
         assert_int_equal(record.token, token);
     return record;
+}
+
+void rig_refused(struct rig *rig, uint32_t token, int error, const char *words)
+{
+    struct record refused = rig_expect(rig, RECORD_REFUSED, token);
+    if (refused.error != error || !strstr(refused.text, words))
+        print_message("error %d: %s\n", refused.error, refused.text);
+    assert_int_equal(refused.error, error);
+    assert_non_null(strstr(refused.text, words));
 }
 
 struct record rig_start_worker(struct rig *rig, int client)

@@ -33,6 +33,21 @@ struct rig {
     size_t client_count;
 };
 
+/* What lets all have processes who may have them at all. */
+#define RIG_OPEN "[access]\nallow = *\n"
+
+/* Skips the test, saying so, where we are not root. */
+#define RIG_NEEDS_ROOT(what)                                                                                 \
+    do {                                                                                                     \
+        if (geteuid() != 0) {                                                                                \
+            print_message("%s takes root\n", what);                                                          \
+            skip();                                                                                          \
+        }                                                                                                    \
+    } while (0)
+
+/* Nothing is started; for rig_abort. */
+void rig_clear(struct rig *rig);
+
 /*
  * Starts a launcher: the system's with this configuration, which takes root, or with NULL a private one, of
  * ALICE's when we are root.
@@ -42,7 +57,7 @@ void rig_start(struct rig *rig, const char *config);
 /* Ends the broker's end, and checks that the launcher goes and leaves nothing. */
 void rig_stop(struct rig *rig);
 
-/* Ends the rig however far it got, after a test that failed. */
+/* Ends the rig however far it got, for a test that failed; nothing after rig_stop. */
 void rig_abort(struct rig *rig);
 
 /*
@@ -53,6 +68,10 @@ int rig_client(struct rig *rig, bool (*prepare)(const void *arg), const void *ar
 
 /* A client of this uid, gid the same, without other groups. */
 int rig_client_of(struct rig *rig, uid_t uid);
+
+/* Starts the kind of launcher that we may start, and returns a client whom it serves, who is rig_any_uid. */
+int rig_start_any(struct rig *rig);
+uid_t rig_any_uid(void);
 
 /* Kills and waits for the client that was made last. */
 void rig_client_end(struct rig *rig);
@@ -66,6 +85,9 @@ bool rig_next(struct rig *rig, struct record *record);
 
 /* The next one, which must be of this type and, but for EXITED, have this token. */
 struct record rig_expect(struct rig *rig, enum record_type type, uint32_t token);
+
+/* A refusal with this error, and these words for the client. */
+void rig_refused(struct rig *rig, uint32_t token, int error, const char *words);
 
 /* START and its STARTED. */
 struct record rig_start_worker(struct rig *rig, int client);

@@ -29,66 +29,26 @@
 
 #include <cmocka.h>
 
-#define OPEN_TO_ALL "[access]\nallow = *\n"
-
 static struct rig rig;
-
-static bool is_root(const char *what)
-{
-    if (geteuid() == 0)
-        return true;
-    print_message("%s takes root\n", what);
-    return false;
-}
-
-#define NEEDS_ROOT(what)                                                                                     \
-    do {                                                                                                     \
-        if (!is_root(what))                                                                                  \
-            skip();                                                                                          \
-    } while (0)
 
 static int setup(void **state)
 {
     (void)state;
-    rig = (struct rig){.broker = -1, .listener = -1, .pid = -1};
+    rig_clear(&rig);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    if (rig.pid > 0)
-        rig_abort(&rig);
+    rig_abort(&rig);
     return 0;
-}
-
-/* Either kind of launcher, and a client whom it serves. */
-static int start_any(void)
-{
-    bool root = geteuid() == 0;
-    rig_start(&rig, root ? OPEN_TO_ALL : NULL);
-    return rig_client_of(&rig, root ? ALICE : rig.uid);
-}
-
-static uid_t any_uid(void)
-{
-    return geteuid() == 0 ? ALICE : geteuid();
 }
 
 static void assert_word(const char *report, const char *word, const char *expected)
 {
     char found[256];
     assert_string_equal(rig_word(report, word, found), expected);
-}
-
-/* A refusal with this error, and these words for the client. */
-static void assert_refused(uint32_t token, int error, const char *words)
-{
-    struct record refused = rig_expect(&rig, RECORD_REFUSED, token);
-    if (refused.error != error || !strstr(refused.text, words))
-        print_message("error %d: %s\n", refused.error, refused.text);
-    assert_int_equal(refused.error, error);
-    assert_non_null(strstr(refused.text, words));
 }
 
 static bool nothing(const void *arg)
@@ -213,11 +173,11 @@ static void test_private(void **state)
 static void test_private_serves_one(void **state)
 {
     (void)state;
-    NEEDS_ROOT("another user");
+    RIG_NEEDS_ROOT("another user");
     rig_start(&rig, NULL);
     int bob = rig_client_of(&rig, BOB), root = rig_client_of(&rig, 0);
-    assert_refused(rig_send(&rig, RECORD_START, bob), EPERM, "private to uid 54321");
-    assert_refused(rig_send(&rig, RECORD_IDENTIFY, root), EPERM, "private to uid 54321");
+    rig_refused(&rig, rig_send(&rig, RECORD_START, bob), EPERM, "private to uid 54321");
+    rig_refused(&rig, rig_send(&rig, RECORD_IDENTIFY, root), EPERM, "private to uid 54321");
     close(bob);
     close(root);
     rig_stop(&rig);
@@ -248,10 +208,10 @@ static bool be_special(const void *arg)
 static void test_as_the_submitter(void **state)
 {
     (void)state;
-    NEEDS_ROOT("another user");
+    RIG_NEEDS_ROOT("another user");
     const int five = 5, six = 6;
     char report[RIG_REPORT_MAX], name[32];
-    rig_start(&rig, OPEN_TO_ALL);
+    rig_start(&rig, RIG_OPEN);
     int client = rig_client(&rig, be_special, &five), same = rig_client(&rig, be_special, &five);
     int other = rig_client(&rig, be_special, &six), plain = rig_client_of(&rig, ALICE);
     struct record started = rig_start_worker(&rig, client);
@@ -311,10 +271,10 @@ static bool connects(uid_t uid, const char *path)
 static void test_sockets_are_the_owners(void **state)
 {
     (void)state;
-    NEEDS_ROOT("another user");
+    RIG_NEEDS_ROOT("another user");
     char report[RIG_REPORT_MAX], folder[RECORD_TEXT_MAX];
     struct stat st;
-    rig_start(&rig, OPEN_TO_ALL);
+    rig_start(&rig, RIG_OPEN);
     int alice = rig_client_of(&rig, ALICE), bob = rig_client_of(&rig, BOB);
     rig_start_worker(&rig, alice);
     rig_start_worker(&rig, bob);
@@ -342,13 +302,13 @@ static void test_socket_comes_again(void **state)
 {
     (void)state;
     char report[RIG_REPORT_MAX];
-    int client = start_any();
+    int client = rig_start_any(&rig);
     rig_start_worker(&rig, client);
-    int first = rig_accept(&rig, any_uid(), report);
+    int first = rig_accept(&rig, rig_any_uid(), report);
     assert_int_equal(unlink(rig.owners[0].path), 0);
     rig_start_worker(&rig, client);
     assert_int_equal(access(rig.owners[0].path, F_OK), 0);
-    close(rig_accept(&rig, any_uid(), report)); /* at the new one: rig took note of it */
+    close(rig_accept(&rig, rig_any_uid(), report)); /* at the new one: rig took note of it */
     close(first);
     close(client);
     rig_stop(&rig);
@@ -359,7 +319,7 @@ static void test_socket_comes_again(void **state)
 static void test_policy(void **state)
 {
     (void)state;
-    NEEDS_ROOT("another user");
+    RIG_NEEDS_ROOT("another user");
     const uid_t overflow = 65534, low = 999;
     const int five = 5;
     rig_start(&rig, "[access]\nallow = 54321, 65534, 999, 0\ndeny = @60002\n");
@@ -369,12 +329,12 @@ static void test_policy(void **state)
                  rig_client_of(&rig, BOB),
                  rig_client(&rig, be_special, &five),
                  rig_client_of(&rig, ALICE)};
-    assert_refused(rig_send(&rig, RECORD_START, fds[0]), EPERM, "allow_root");
-    assert_refused(rig_send(&rig, RECORD_START, fds[1]), EPERM, "min_uid (1000)");
-    assert_refused(rig_send(&rig, RECORD_START, fds[2]), EPERM, "not known");
-    assert_refused(rig_send(&rig, RECORD_START, fds[3]), EPERM, "does not allow");
-    assert_refused(rig_send(&rig, RECORD_START, fds[4]), EPERM, "does not allow");
-    assert_refused(rig_send(&rig, RECORD_IDENTIFY, fds[0]), EPERM, "allow_root");
+    rig_refused(&rig, rig_send(&rig, RECORD_START, fds[0]), EPERM, "allow_root");
+    rig_refused(&rig, rig_send(&rig, RECORD_START, fds[1]), EPERM, "min_uid (1000)");
+    rig_refused(&rig, rig_send(&rig, RECORD_START, fds[2]), EPERM, "not known");
+    rig_refused(&rig, rig_send(&rig, RECORD_START, fds[3]), EPERM, "does not allow");
+    rig_refused(&rig, rig_send(&rig, RECORD_START, fds[4]), EPERM, "does not allow");
+    rig_refused(&rig, rig_send(&rig, RECORD_IDENTIFY, fds[0]), EPERM, "allow_root");
     rig_expect(&rig, RECORD_CONTEXT, rig_send(&rig, RECORD_IDENTIFY, fds[5]));
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
         close(fds[i]);
@@ -384,7 +344,7 @@ static void test_policy(void **state)
 static void test_allow_root(void **state)
 {
     (void)state;
-    NEEDS_ROOT("a job of root's");
+    RIG_NEEDS_ROOT("a job of root's");
     char report[RIG_REPORT_MAX];
     rig_start(&rig, "[access]\nallow_root = yes\n");
     int client = rig_client_of(&rig, 0);
@@ -453,7 +413,7 @@ static void leave_other_root(void)
 static void test_sandboxes(void **state)
 {
     (void)state;
-    NEEDS_ROOT("another user");
+    RIG_NEEDS_ROOT("another user");
     static const struct {
         bool (*prepare)(const void *arg);
         const char *words;
@@ -462,15 +422,15 @@ static void test_sandboxes(void **state)
                  {be_in_user_namespace, "user namespace"},
                  {be_in_mount_namespace, "mount namespace"},
                  {be_in_other_root, "root directory"}};
-    rig_start(&rig, OPEN_TO_ALL);
+    rig_start(&rig, RIG_OPEN);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int client = rig_client(&rig, cases[i].prepare, NULL);
         if (client < 0) {
             print_message("not possible here: %s\n", cases[i].words);
             continue;
         }
-        assert_refused(rig_send(&rig, RECORD_IDENTIFY, client), EPERM, cases[i].words);
-        assert_refused(rig_send(&rig, RECORD_START, client), EPERM, cases[i].words);
+        rig_refused(&rig, rig_send(&rig, RECORD_IDENTIFY, client), EPERM, cases[i].words);
+        rig_refused(&rig, rig_send(&rig, RECORD_START, client), EPERM, cases[i].words);
         close(client);
     }
     leave_other_root();
@@ -488,10 +448,10 @@ static void test_sandboxes(void **state)
 static void test_client_gone(void **state)
 {
     (void)state;
-    int client = start_any();
+    int client = rig_start_any(&rig);
     rig_client_end(&rig);
-    assert_refused(rig_send(&rig, RECORD_START, client), ESRCH, "gone");
-    assert_refused(rig_send(&rig, RECORD_IDENTIFY, client), ESRCH, "gone");
+    rig_refused(&rig, rig_send(&rig, RECORD_START, client), ESRCH, "gone");
+    rig_refused(&rig, rig_send(&rig, RECORD_IDENTIFY, client), ESRCH, "gone");
     close(client);
     rig_stop(&rig);
 }
@@ -501,7 +461,7 @@ static void test_no_client(void **state)
 {
     (void)state;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int pair[2], pipes[2], client = start_any();
+    int pair[2], pipes[2], client = rig_start_any(&rig);
     snprintf(address.sun_path, sizeof address.sun_path, "%s", rig.clients);
     /* The kernel names the one who listens as its peer. */
     int own = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -512,8 +472,8 @@ static void test_no_client(void **state)
     int inet = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const int wrong[] = {own, pair[0], pipes[0], packets, inet, rig.listener, rig.broker};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        assert_refused(rig_send(&rig, RECORD_START, wrong[i]), ENOTSOCK, "not a client's connection");
-    assert_refused(rig_send(&rig, RECORD_START, -1), EBADF, "no client's connection");
+        rig_refused(&rig, rig_send(&rig, RECORD_START, wrong[i]), ENOTSOCK, "not a client's connection");
+    rig_refused(&rig, rig_send(&rig, RECORD_START, -1), EBADF, "no client's connection");
     rig_start_worker(&rig, client);
     close(own);
     close(pair[0]);
@@ -532,12 +492,12 @@ static void test_start_fails(void **state)
     (void)state;
     struct record record = {0};
     char away[256];
-    int client = start_any();
+    int client = rig_start_any(&rig);
     rig_start_worker(&rig, client);
     snprintf(away, sizeof away, "%s/clients.away", rig.folder);
     assert_int_equal(rename(rig.worker, away), 0);
-    assert_refused(rig_send(&rig, RECORD_START, client), ENOENT, "pmap-worker: No such file");
-    assert_refused(rig_send(&rig, RECORD_START, client), EAGAIN, "failed to start 1 times");
+    rig_refused(&rig, rig_send(&rig, RECORD_START, client), ENOENT, "pmap-worker: No such file");
+    rig_refused(&rig, rig_send(&rig, RECORD_START, client), EAGAIN, "failed to start 1 times");
     assert_int_equal(rename(away, rig.worker), 0);
     for (int waited = 0; waited < RIG_LIMIT_MS && record.type != RECORD_STARTED; waited += 20) {
         rig_send(&rig, RECORD_START, client);
@@ -546,219 +506,9 @@ static void test_start_fails(void **state)
     }
     assert_int_equal(record.type, RECORD_STARTED);
     assert_int_equal(chmod(rig.worker, 0644), 0);
-    assert_refused(rig_send(&rig, RECORD_START, client), EACCES, "pmap-worker: Permission denied");
+    rig_refused(&rig, rig_send(&rig, RECORD_START, client), EACCES, "pmap-worker: Permission denied");
     close(client);
     rig_stop(&rig);
-}
-
-/*** How it ends ***/
-
-static void test_kill(void **state)
-{
-    (void)state;
-    char report[RIG_REPORT_MAX];
-    int client = start_any();
-    struct record a = rig_start_worker(&rig, client), b = rig_start_worker(&rig, client);
-    int first = rig_accept(&rig, any_uid(), report), second = rig_accept(&rig, any_uid(), report);
-    assert_int_not_equal(a.worker, b.worker);
-    if (strtol(rig_word(report, "number", (char[256]){0}), NULL, 10) == a.worker) {
-        int swap = first;
-        first = second;
-        second = swap;
-    }
-    rig_tell(first, 'd');
-    rig_tell(first, 's');
-    rig_tell(second, 'd');
-    rig_kill(&rig, 4711);
-    rig_kill(&rig, a.worker);
-    struct record exited = rig_expect(&rig, RECORD_EXITED, 0);
-    assert_int_equal(exited.worker, a.worker);
-    assert_true(WIFSIGNALED(exited.status) && WTERMSIG(exited.status) == SIGKILL);
-    rig_await_end(first);
-    /* Once only, and the other one has not noticed. */
-    rig_kill(&rig, a.worker);
-    rig_expect(&rig, RECORD_CONTEXT, rig_send(&rig, RECORD_IDENTIFY, client));
-    rig_tell(second, 's');
-    rig_kill(&rig, b.worker);
-    assert_int_equal(rig_expect(&rig, RECORD_EXITED, 0).worker, b.worker);
-    rig_await_end(second);
-    close(client);
-    rig_stop(&rig);
-}
-
-static void test_death_leaves_nothing(void **state)
-{
-    (void)state;
-    char report[RIG_REPORT_MAX];
-    int client = start_any();
-    struct record a = rig_start_worker(&rig, client);
-    int first = rig_accept(&rig, any_uid(), report);
-    rig_start_worker(&rig, client);
-    int second = rig_accept(&rig, any_uid(), report);
-    rig_tell(first, 'd');
-    rig_tell(first, 's');
-    const char die = 'x';
-    assert_int_equal(write(first, &die, 1), 1);
-    struct record exited = rig_expect(&rig, RECORD_EXITED, 0);
-    assert_int_equal(exited.worker, a.worker);
-    assert_int_equal(exited.pid, a.pid);
-    assert_true(WIFEXITED(exited.status) && WEXITSTATUS(exited.status) == 7);
-    rig_await_end(first);
-    rig_tell(second, 's');
-    close(client);
-    rig_stop(&rig);
-    rig_await_end(second);
-}
-
-static void test_broker_dies(void **state)
-{
-    (void)state;
-    enum { COUNT = 5 };
-    int workers[COUNT];
-    char report[RIG_REPORT_MAX];
-    int client = start_any();
-    for (int i = 0; i < COUNT; i++) {
-        rig_start_worker(&rig, client);
-        workers[i] = rig_accept(&rig, any_uid(), report);
-        rig_tell(workers[i], 'd');
-        rig_tell(workers[i], 's');
-    }
-    for (int i = 0; i < COUNT; i++)
-        rig_send(&rig, RECORD_START, client); /* some on their way */
-    close(client);
-    rig_stop(&rig);
-    for (int i = 0; i < COUNT; i++)
-        rig_await_end(workers[i]);
-}
-
-static bool be_limited(const void *arg)
-{
-    const struct rlimit processes = {60, 60};
-    (void)arg;
-    return setrlimit(RLIMIT_NPROC, &processes) == 0 && become_alice();
-}
-
-static void test_fork_bomb(void **state)
-{
-    (void)state;
-    NEEDS_ROOT("a user of whom nothing else runs");
-    char report[RIG_REPORT_MAX];
-    rig_start(&rig, OPEN_TO_ALL);
-    int client = rig_client(&rig, be_limited, NULL);
-    struct record started = rig_start_worker(&rig, client);
-    int worker = rig_accept(&rig, ALICE, report);
-    rig_tell(worker, 'b');
-    rig_kill(&rig, started.worker);
-    assert_int_equal(rig_expect(&rig, RECORD_EXITED, 0).worker, started.worker);
-    rig_await_end(worker);
-    rig_start_worker(&rig, client);
-    worker = rig_accept(&rig, ALICE, report);
-    rig_tell(worker, 'b');
-    close(client);
-    rig_stop(&rig);
-    rig_await_end(worker);
-}
-
-static unsigned scaled(unsigned count)
-{
-    const char *scale = getenv("PMAP_TEST_SCALE");
-    return scale && strtol(scale, NULL, 10) > 1 ? count / 5 : count;
-}
-
-static void test_many(void **state)
-{
-    (void)state;
-    const unsigned count = scaled(200);
-    unsigned started = 0, exited = 0;
-    struct record record;
-    int client = start_any();
-    rig_expect(&rig, RECORD_CONTEXT, rig_send(&rig, RECORD_IDENTIFY, client));
-    size_t descriptors = rig_descriptors(&rig);
-    /* All at once, and no answer is read before the last one is asked for. */
-    for (unsigned i = 0; i < count; i++)
-        rig_send(&rig, RECORD_START, client);
-    while (exited < count) {
-        assert_true(rig_next(&rig, &record));
-        if (record.type == RECORD_STARTED) {
-            started++;
-            rig_kill(&rig, record.worker);
-        } else {
-            assert_int_equal(record.type, RECORD_EXITED);
-            exited++;
-        }
-    }
-    assert_int_equal(started, count);
-    rig_expect(&rig, RECORD_CONTEXT, rig_send(&rig, RECORD_IDENTIFY, client));
-    assert_int_equal(rig_descriptors(&rig), descriptors);
-    assert_false(rig_has_children(&rig));
-    close(client);
-    rig_stop(&rig);
-}
-
-/*** What a broker may not send ***/
-
-static void test_many_descriptors(void **state)
-{
-    (void)state;
-    enum { COUNT = 20 };
-    const struct record request = {.type = RECORD_IDENTIFY, .token = 77};
-    union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(COUNT * sizeof(int))];
-    } control = {.space = {0}};
-    struct iovec data = {(void *)&request, sizeof request};
-    struct msghdr message = {
-        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
-    int fds[COUNT], client = start_any();
-    for (int i = 0; i < COUNT; i++)
-        fds[i] = client;
-    rig_expect(&rig, RECORD_CONTEXT, rig_send(&rig, RECORD_IDENTIFY, client));
-    size_t descriptors = rig_descriptors(&rig);
-    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof fds);
-    memcpy(CMSG_DATA(c), fds, sizeof fds);
-    assert_int_equal(sendmsg(rig.broker, &message, 0), sizeof request);
-    rig_expect(&rig, RECORD_CONTEXT, 77);
-    /* An administrator's signal does not end it either: it ends with its broker. */
-    kill(rig.pid, SIGTERM);
-    rig_expect(&rig, RECORD_CONTEXT, rig_send(&rig, RECORD_IDENTIFY, client));
-    assert_int_equal(rig_descriptors(&rig), descriptors);
-    close(client);
-    rig_stop(&rig);
-}
-
-static void test_not_a_record(void **state)
-{
-    (void)state;
-    static const char bytes[400] = {[1] = 1};
-    const struct record unknown = {.type = 9};
-    struct record unended = {.type = RECORD_IDENTIFY}, last;
-    memset(unended.text, 'x', sizeof unended.text);
-    const struct {
-        const void *data;
-        size_t size;
-    } wrong[] = {{bytes, 1},
-                 {bytes, sizeof(struct record) - 1},
-                 {bytes, sizeof bytes},
-                 {&unknown, sizeof unknown},
-                 {&unended, sizeof unended}};
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        char report[RIG_REPORT_MAX];
-        int status = 0, client = start_any();
-        rig_start_worker(&rig, client);
-        int worker = rig_accept(&rig, any_uid(), report);
-        rig_tell(worker, 'd');
-        assert_int_equal(send(rig.broker, wrong[i].data, wrong[i].size, MSG_NOSIGNAL), wrong[i].size);
-        assert_false(rig_next(&rig, &last));
-        rig_await_end(worker);
-        assert_int_equal(waitpid(rig.pid, &status, 0), rig.pid);
-        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
-        rig.pid = -1;
-        close(client);
-        rig_abort(&rig);
-    }
 }
 
 int main(void)
@@ -777,15 +527,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_client_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_client, setup, teardown),
         cmocka_unit_test_setup_teardown(test_start_fails, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_kill, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_death_leaves_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_broker_dies, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_fork_bomb, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_many, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_many_descriptors, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_not_a_record, setup, teardown),
     };
-    if (getenv("LT_FILTER"))
-        cmocka_set_test_filter(getenv("LT_FILTER"));
     return cmocka_run_group_tests_name("launcher", tests, NULL, NULL);
 }
