@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* Between TERM and KILL for what a client has left behind, who cannot ask for patience any more. */
+#define GRACE_GONE_NS INT64_C(500000000)
+
 static void out_of_memory(struct broker *broker)
 {
     log_error("out of memory");
@@ -199,18 +202,65 @@ static void send_results(struct broker *broker, const struct action *action)
 
 /*** Chunks ***/
 
-static void send_worker(struct broker *broker, const struct action *action, const struct message *m,
-                        bool more)
+/* Where a worker is to be reached. */
+struct address {
+    void *socket;
+    const uint8_t *id;
+    size_t id_size;
+    struct process *process; /* NULL: it is a thread */
+};
+
+static struct address address_of(struct broker *broker, const struct action *action)
 {
-    const struct pool_worker *to = worker_cookie(action->worker);
+    void *cookie = worker_cookie(action->worker);
+    if (worker_crew(action->worker) == NULL) {
+        const struct pool_worker *thread = cookie;
+        broker->look_pool = true;
+        return (struct address){broker->pool_socket, thread->id, thread->id_size, NULL};
+    }
+    struct process *process = cookie;
+    broker->look_workers = true;
+    return (struct address){broker->processes.socket, process->id, process->id_size, process};
+}
+
+/* Sends a header to a worker; `more` parts follow. Returns false where they cannot: a process that has gone
+ * (the launcher will say so), or a thread, which ends the daemon. */
+static bool send_worker(struct broker *broker, const struct address *to, const struct message *m, bool more)
+{
     int rc = message_encode(m, &broker->header);
-    broker->look_pool = true;
     if (rc == 0)
-        rc = frames_send_header(broker->pool_socket, to->id, to->id_size, &broker->header, more);
-    if (rc < 0) {
-        log_error("%s could not be sent to a pool thread: %s", message_name(m->type), zmq_strerror(-rc));
+        rc = frames_send_header(to->socket, to->id, to->id_size, &broker->header, more);
+    if (rc == 0)
+        return true;
+    if (to->process == NULL || rc == -ENOMEM) {
+        log_error("%s could not be sent to a worker: %s", message_name(m->type), zmq_strerror(-rc));
         broker->failed = true;
     }
+    return false;
+}
+
+/* Tells a process of the job that it is about to be given a chunk of, unless it knows. */
+static bool send_job(struct broker *broker, const struct address *to, uint64_t job,
+                     const struct callee *callee)
+{
+    int known = processes_tell(to->process, job);
+    if (known < 0)
+        out_of_memory(broker);
+    if (known != 0)
+        return known > 0;
+    struct message m = {.type = MSG_JOB};
+    m.job.job = job;
+    m.job.kind = callee->kind;
+    m.job.function = text_of(callee->function.name);
+    m.job.options = callee->options;
+    m.job.kill_grace_ns = broker->options.config->kill_grace_ns;
+    m.job.spool = callee->spool;
+    if (!send_worker(broker, to, &m, true))
+        return false;
+    if (frames_send_part(to->socket, callee->call, callee->call_size, NULL, false) == 0)
+        return true;
+    out_of_memory(broker);
+    return false;
 }
 
 static void send_chunk(struct broker *broker, const struct action *action)
@@ -222,29 +272,54 @@ static void send_chunk(struct broker *broker, const struct action *action)
     m.chunk.job = action->work.job;
     m.chunk.first = action->work.first;
     m.chunk.function = text_of(function->name);
-    m.chunk.credit = PROTOCOL_COUNT_MAX; /* a thread is as bounded as its broker's queue */
+    m.chunk.credit = action->work.credit;
     struct batch *head = items->batch;
     m.chunk.more = head->next_piece != NULL;
-    send_worker(broker, action, &m, true);
-    if (broker->failed)
+    struct address to = address_of(broker, action);
+    if (to.process != NULL && !send_job(broker, &to, action->work.job, callee_of(function)))
         return;
-    int rc = frames_send_part(broker->pool_socket, head->lengths + 4 * (size_t)items->first,
-                              4 * (size_t)items->count, head, true);
-    rc |= frames_send_part(broker->pool_socket, head->bytes + items->offset, items->size, head, false);
+    if (!send_worker(broker, &to, &m, true))
+        return;
+    int rc = frames_send_part(to.socket, head->lengths + 4 * (size_t)items->first, 4 * (size_t)items->count,
+                              head, true);
+    rc |= frames_send_part(to.socket, head->bytes + items->offset, items->size, head, false);
     for (struct batch *piece = head->next_piece; piece != NULL && rc == 0; piece = piece->next_piece) {
         m.chunk.more = piece->next_piece != NULL;
-        send_worker(broker, action, &m, true);
-        if (broker->failed)
+        if (!send_worker(broker, &to, &m, true))
             return;
-        rc |= frames_send_part(broker->pool_socket, piece->lengths, 4, head, true);
+        rc |= frames_send_part(to.socket, piece->lengths, 4, head, true);
         /* The head's reference keeps all pieces. */
-        rc |= frames_send_part(broker->pool_socket, piece->bytes, piece->size, head, false);
+        rc |= frames_send_part(to.socket, piece->bytes, piece->size, head, false);
     }
     if (rc < 0)
         out_of_memory(broker);
 }
 
-static void act_once(struct broker *broker, const struct action *action)
+/* YIELD, RECALL, DROP or GRANT. */
+static void send_control(struct broker *broker, const struct action *action)
+{
+    struct address to = address_of(broker, action);
+    struct message m = {0};
+    if (action->type == ACTION_GRANT) {
+        m.type = MSG_GRANT;
+        m.grant.chunk = action->chunk;
+        m.grant.bytes = action->grant.bytes;
+    } else {
+        m.type = action->type == ACTION_YIELD    ? MSG_YIELD
+                 : action->type == ACTION_RECALL ? MSG_RECALL
+                                                 : MSG_DROP;
+        m.chunk_id.chunk = action->chunk;
+    }
+    if (action->type == ACTION_DROP) {
+        int64_t grace_ns = broker->options.config->kill_grace_ns;
+        if (action->drop.client_gone && grace_ns > GRACE_GONE_NS)
+            grace_ns = GRACE_GONE_NS;
+        m.chunk_id.grace_ns = grace_ns;
+    }
+    (void)send_worker(broker, &to, &m, false);
+}
+
+static void act_once(struct broker *broker, const struct action *action, int64_t now_ns)
 {
     struct message m = {0};
     switch (action->type) {
@@ -276,17 +351,22 @@ static void act_once(struct broker *broker, const struct action *action)
     case ACTION_YIELD:
     case ACTION_RECALL:
     case ACTION_DROP:
-        m.type = action->type == ACTION_YIELD    ? MSG_YIELD
-                 : action->type == ACTION_RECALL ? MSG_RECALL
-                                                 : MSG_DROP;
-        m.chunk_id.chunk = action->chunk;
-        send_worker(broker, action, &m, false);
-        break;
     case ACTION_GRANT:
+        send_control(broker, action);
+        break;
     case ACTION_START:
+        processes_start(broker, crew_cookie(action->crew), now_ns);
+        break;
     case ACTION_STOP:
-    case ACTION_OVER:
-        break; /* of processes, which there are none of yet */
+        processes_stop(broker, worker_cookie(action->worker), now_ns);
+        break;
+    case ACTION_OVER: {
+        struct callee *callee = callee_of(action->over.function);
+        uint64_t job = action->over.job; /* the action is the core's, which is called below */
+        callee_free(&broker->callees, callee);
+        processes_over(broker, job);
+        break;
+    }
     }
 }
 
@@ -294,5 +374,5 @@ void act(struct broker *broker, int64_t now_ns)
 {
     struct action action;
     while (!broker->failed && core_next(broker->core, now_ns, &action))
-        act_once(broker, &action);
+        act_once(broker, &action, now_ns);
 }

@@ -104,9 +104,11 @@ int broker_new(const struct broker_options *options, struct broker **out)
     broker->options = *options;
     broker->started_ns = broker->idle_since_ns = broker_now();
     broker->stop_by_ns = INT64_MAX;
+    broker->processes.launcher = options->launcher;
     frames_init(&broker->in);
     wire_init(&broker->header);
     struct core_config config = {
+        .slots = options->slots,
         .chunk_target_ns = options->config->chunk_target_ns,
         .queued_bytes = options->config->queued_bytes,
     };
@@ -127,6 +129,8 @@ int broker_new(const struct broker_options *options, struct broker **out)
     }
     if (rc == 0)
         rc = make_pool(broker);
+    if (rc == 0)
+        rc = processes_init(&broker->processes, broker->context, options->launcher);
     if (rc < 0) {
         log_error("cannot start: %s", zmq_strerror(-rc));
         broker_free(broker);
@@ -146,6 +150,8 @@ void broker_free(struct broker *broker)
     if (broker->context != NULL)
         zmq_ctx_shutdown(broker->context);
     pool_join(broker->pool);
+    processes_free(&broker->processes);
+    callees_free(&broker->callees);
     clients_free(&broker->clients);
     if (broker->clients_socket != NULL)
         zmq_close(broker->clients_socket);
@@ -329,14 +335,17 @@ static int socket_fd(void *socket)
 /* Waits, unless there is something to be looked at, and takes what is beside the messages. */
 static void wake(struct broker *broker, int64_t due_ns, int64_t now_ns)
 {
-    enum { POOL, CLIENTS, MONITOR, SIGNALS, ITEMS };
+    enum { POOL, CLIENTS, WORKERS, DOOR, LAUNCHER, MONITOR, SIGNALS, ITEMS };
     struct pollfd items[ITEMS] = {
         [POOL] = {.fd = broker->pool_fd, .events = POLLIN},
         [CLIENTS] = {.fd = broker->clients_fd, .events = POLLIN},
+        [WORKERS] = {.fd = broker->processes.fd, .events = POLLIN},
+        [DOOR] = {.fd = broker->processes.door_fd, .events = POLLIN},
+        [LAUNCHER] = {.fd = broker->processes.launcher, .events = POLLIN},
         [MONITOR] = {.fd = monitor_fd(broker->monitor), .events = POLLIN},
         [SIGNALS] = {.fd = broker->options.signal_fd, .events = POLLIN},
     };
-    bool busy = broker->look_pool || broker->look_clients;
+    bool busy = broker->look_pool || broker->look_clients || broker->look_workers;
     if (busy && broker->turns_busy++ < BUSY_TURNS)
         return;
     broker->turns_busy = 0;
@@ -349,8 +358,13 @@ static void wake(struct broker *broker, int64_t due_ns, int64_t now_ns)
     }
     broker->look_pool |= items[POOL].revents != 0;
     broker->look_clients |= items[CLIENTS].revents != 0 || !TAILQ_EMPTY(&broker->clients.stalled);
+    broker->look_workers |= items[WORKERS].revents != 0;
     if (items[SIGNALS].revents != 0)
         read_signals(broker, broker_now());
+    if (items[DOOR].revents != 0)
+        processes_door(broker, broker_now());
+    if (items[LAUNCHER].revents != 0)
+        processes_launcher(broker, broker_now());
     if (items[MONITOR].revents != 0)
         clients_watch(&broker->clients, serve_gone, broker);
 }
@@ -360,6 +374,8 @@ static void turn(struct broker *broker)
 {
     if (broker->look_pool)
         broker->look_pool = take(broker, broker->pool_socket, WORKER_TURN, serve_worker);
+    if (broker->look_workers)
+        broker->look_workers = take(broker, broker->processes.socket, WORKER_TURN, serve_process);
     if (broker->look_clients) {
         act_retry(broker);
         broker->look_clients = take(broker, broker->clients_socket, CLIENT_TURN, serve_client);
@@ -373,10 +389,11 @@ int broker_run(struct broker *broker)
 {
     broker->pool_fd = socket_fd(broker->pool_socket);
     broker->clients_fd = socket_fd(broker->clients_socket);
-    broker->look_pool = broker->look_clients = true;
+    broker->look_pool = broker->look_clients = broker->look_workers = true;
     while (!broker->failed) {
         int64_t now_ns = broker_now();
         int64_t due_ns = earlier(core_deadline(broker->core), clients_cut(&broker->clients, now_ns));
+        due_ns = earlier(due_ns, processes_tick(broker, now_ns));
         int64_t idle_ns = check_idle(broker, now_ns);
         if (idle_ns <= now_ns && leave(broker)) {
             log_info("stopping: idle for %lld s", (long long)(broker->options.idle_exit_ns / 1000000000));

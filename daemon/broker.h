@@ -18,7 +18,8 @@ struct broker_options {
     bool private_pool;           /* serves only the effective uid */
     unsigned slots;              /* pool threads to start, at least 1 */
     int64_t idle_exit_ns;        /* stop when nobody has been connected for that long; 0: never */
-    int signal_fd;               /* a signalfd with the blocked TERM, INT and HUP; borrowed */
+    int launcher;   /* the launcher's record socket (launcher/records.h); taken over by broker_new */
+    int signal_fd;  /* a signalfd with the blocked TERM, INT and HUP; borrowed */
     bool bind_open; /* the sockets are for everybody (mode 0666), else only for this uid (0600) */
 };
 

@@ -4,11 +4,13 @@
 #define PMAPD_BROKER_STATE_H
 
 #include "daemon/broker.h"
+#include "daemon/callee.h"
 #include "daemon/clients.h"
 #include "daemon/core/core.h"
 #include "daemon/frames.h"
 #include "daemon/monitor.h"
 #include "daemon/pool.h"
+#include "daemon/processes.h"
 
 /* A pool thread, as the broker knows it. */
 struct pool_worker {
@@ -26,6 +28,8 @@ struct broker {
     struct pool_worker *workers; /* by slot */
     struct core *core;
     struct clients clients;
+    struct processes processes;
+    struct callees callees;
     struct decoder *decoder;
     struct frames in;
     struct wire header;
@@ -34,7 +38,7 @@ struct broker {
      * read until it has nothing after its descriptor was readable and after each send, before the broker may
      * sleep.
      */
-    bool look_clients, look_pool;
+    bool look_clients, look_pool, look_workers;
     int clients_fd, pool_fd;
     int turns_busy; /* since signals and connections were last looked at */
     uint8_t *merge; /* where the results of several chunks are put together */
@@ -54,6 +58,11 @@ int64_t broker_now(void);
 /* Handles the message in broker->in, from a client; from a pool thread. */
 void serve_client(struct broker *broker, int64_t now_ns);
 void serve_worker(struct broker *broker, int64_t now_ns);
+/* … from a worker process. */
+void serve_process(struct broker *broker, int64_t now_ns);
+
+/* The job ends with this error, of which its client is told. */
+void serve_fail(struct broker *broker, struct job *job, unsigned code, const char *text, int64_t now_ns);
 
 /* The client is no more, or is to be treated so: its session ends. */
 void serve_gone(void *broker, struct client *client);

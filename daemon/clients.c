@@ -181,7 +181,7 @@ static bool read_number(const char **text, char end, unsigned long *value)
 }
 
 /* "localhost:UID:GID:PID", as libzmq has it from SO_PEERCRED at accept: a client cannot fake it. */
-static bool read_identity(zmq_msg_t *body, uid_t *uid, pid_t *pid)
+bool clients_identity(zmq_msg_t *body, uid_t *uid, pid_t *pid)
 {
     const char *text = zmq_msg_gets(body, "Peer-Address");
     static const char host[] = "localhost:";
@@ -212,7 +212,7 @@ struct client *clients_sender(struct clients *c, struct frames *f, bool *first,
      * nobody. */
     uid_t uid;
     pid_t pid;
-    if (f->count == 0 || id_size > ROUTING_ID_MAX || !read_identity(&f->part[0], &uid, &pid))
+    if (f->count == 0 || id_size > ROUTING_ID_MAX || !clients_identity(&f->part[0], &uid, &pid))
         return NULL;
     int fd = zmq_msg_get(&f->part[0], ZMQ_SRCFD);
     clients_watch(c, gone, cookie);
@@ -275,17 +275,25 @@ void clients_doom(struct clients *c, struct client *client, int64_t now_ns)
     TAILQ_INSERT_TAIL(&c->doomed, client, doomed_link);
 }
 
+int clients_descriptor(const struct clients *c, const struct client *client)
+{
+    /* The descriptor is still this connection's unless the kernel gave it to another peer meanwhile. */
+    struct ucred cred;
+    socklen_t size = sizeof cred;
+    if (getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0 ||
+        cred.pid != c->peers[client->fd].who.pid || cred.uid != client->uid)
+        return -1;
+    return client->fd;
+}
+
 int64_t clients_cut(struct clients *c, int64_t now_ns)
 {
     struct client *client;
     while ((client = TAILQ_FIRST(&c->doomed)) != NULL && client->cut_ns <= now_ns) {
         TAILQ_REMOVE(&c->doomed, client, doomed_link);
-        /* The descriptor is still this connection's unless the kernel gave it to another peer meanwhile. */
-        struct ucred cred;
-        socklen_t size = sizeof cred;
-        if (getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) == 0 &&
-            cred.pid == c->peers[client->fd].who.pid && cred.uid == client->uid)
-            shutdown(client->fd, SHUT_RDWR);
+        int fd = clients_descriptor(c, client);
+        if (fd >= 0)
+            shutdown(fd, SHUT_RDWR);
         client->cut_ns = now_ns + DOOMED_NS; /* should it live on, it is cut again */
         TAILQ_INSERT_TAIL(&c->doomed, client, doomed_link);
     }

@@ -9,6 +9,7 @@
 #include "daemon/config.h"
 #include "daemon/core/core.h"
 #include "daemon/frames.h"
+#include "daemon/launcher/records.h"
 #include "daemon/monitor.h"
 
 #include <stdbool.h>
@@ -37,9 +38,15 @@ struct client {
     STAILQ_HEAD(, kept_message) unsent;
     size_t unsent_count, unsent_size;
     TAILQ_ENTRY(client) stalled_link;
+    /* What its jobs need that run in processes; see processes.h. */
+    struct identity *identity; /* NULL: not known */
+    TAILQ_ENTRY(client) identity_link;
+    uint32_t identity_token;                /* of the question under way; 0: none is */
+    char identity_refusal[RECORD_TEXT_MAX]; /* why there can be none; "": nobody said so */
     UT_hash_handle hh;
 };
 
+struct identity;
 struct peer; /* one descriptor: private to clients.c */
 
 struct clients {
@@ -99,6 +106,12 @@ bool clients_send_kept(struct clients *c, struct client *client, void *socket);
 
 /* Is something kept for it? What else is to be sent then has to wait behind that. */
 bool clients_is_stalled(const struct client *client);
+
+/* Its connection's descriptor, to be passed on; -1 when it is not this client's any more. */
+int clients_descriptor(const struct clients *c, const struct client *client);
+
+/* What "Peer-Address" says of the sender of a message. False: nothing that can be trusted. */
+bool clients_identity(zmq_msg_t *body, uid_t *uid, pid_t *pid);
 
 /* What this client's owner may have. */
 struct limits clients_limits(const struct clients *c, const struct client *client);

@@ -3,12 +3,15 @@
  */
 #include "daemon/broker.h"
 #include "daemon/config.h"
+#include "daemon/launcher/spawn.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
 #include "daemon/start.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { EXIT_USAGE = 2 };
@@ -52,11 +55,21 @@ static int run(const struct options *options)
 
     if (start_process(private_pool, &signal_fd) < 0 || start_config(options, private_pool, &config) < 0)
         return EXIT_FAILURE;
-    int rc = chdir("/"); /* holds no file system; paths from here on are absolute */
+    char *config_path = options->config_path ? realpath(options->config_path, NULL) : NULL;
+    int rc = options->config_path && !config_path ? -errno : 0;
+    if (rc < 0)
+        log_error("%s: %s", options->config_path, strerror(-rc));
+    if (rc == 0)
+        rc = chdir("/"); /* holds no file system; paths from here on are absolute */
     if (rc == 0 && !private_pool)
         rc = start_user(&config, &user);
     if (rc == 0)
         rc = start_places(options, &config, private_pool, private_pool && options->idle_exit_ns > 0);
+    /* Before there is a thread, a context of ZeroMQ or anything of a client's. */
+    int launcher = -1;
+    pid_t launcher_pid = 0;
+    if (rc == 0)
+        rc = launcher_spawn(private_pool, config_path, &launcher, &launcher_pid);
 
     int status = rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     if (rc == 0) {
@@ -65,11 +78,14 @@ static int run(const struct options *options)
             .private_pool = private_pool,
             .slots = start_slots(options, &config),
             .idle_exit_ns = options->idle_exit_ns,
+            .launcher = launcher,
             .signal_fd = signal_fd,
             .bind_open = !private_pool,
         };
         status = serve(&broker, &user);
+        launcher_wait(launcher_pid); /* nothing that it has started outlives us */
     }
+    free(config_path);
     config_free(&config);
     close(signal_fd);
     return status;

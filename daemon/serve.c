@@ -31,6 +31,7 @@ void serve_gone(void *cookie, struct client *client)
     if (client->session != NULL)
         core_session_close(broker->core, client->session, broker_now());
     client->session = NULL;
+    processes_client_gone(broker, client);
 }
 
 void serve_refuse(struct broker *broker, struct client *client, unsigned code, const char *text,
@@ -67,6 +68,14 @@ void serve_stop(struct broker *broker, int64_t now_ns)
         if (!client->doomed)
             serve_refuse(broker, client, PERR_STOPPING, protocol_error_text(PERR_STOPPING), now_ns);
     }
+}
+
+void serve_fail(struct broker *broker, struct job *job, unsigned code, const char *text, int64_t now_ns)
+{
+    struct client *client = session_cookie(core_job_session(job));
+    uint64_t ref = core_job_ref(job);
+    core_job_abandon(broker->core, job, now_ns);
+    refuse_ref(broker, client, ref, code, text, now_ns);
 }
 
 /*** HELLO ***/
@@ -114,27 +123,82 @@ static void serve_hello(struct broker *broker, struct client *client, const stru
 
 /*** OPEN ***/
 
-/* The function of an OPEN; NULL when there is none, after the client was told. */
-static const struct function *find_function(struct broker *broker, struct client *client,
-                                            const struct message *m, int64_t now_ns)
+/* Is it a job that needs a process? */
+static bool needs_process(const struct message *m)
+{
+    return m->open.kind != KIND_BUILTIN || m->open.options.isolate;
+}
+
+/* What is asked of a builtin that only a process can do; NULL: nothing. */
+static const char *only_isolated(const struct job_options *options)
+{
+    return options->timeout_ms != 0 ? "a time limit"
+           : options->retries != 0  ? "retries"
+           : options->recycle != 0  ? "recycling"
+                                    : NULL;
+}
+
+/* The builtin of an OPEN, whose name it must be; NULL when there is none, after the client was told. */
+static const struct function *find_builtin(struct broker *broker, struct client *client,
+                                           const struct message *m, int64_t now_ns)
 {
     char text[TEXT_MAX];
     struct text name = m->open.function;
-    const struct function *function = NULL;
-    if (m->open.kind == KIND_BUILTIN)
-        function = function_find(name.data, name.len);
+    const struct function *function = function_find(name.data, name.len);
+    const char *what = needs_process(m) ? NULL : only_isolated(&m->open.options);
+    if (function != NULL && what != NULL) {
+        snprintf(text, sizeof text, "%s needs a process: isolate the builtin", what);
+        refuse_ref(broker, client, m->open.ref, PERR_OPTION, text, now_ns);
+        return NULL;
+    }
     if (function != NULL)
         return function;
-    const char *near = m->open.kind == KIND_BUILTIN ? function_suggest(name.data, name.len) : NULL;
+    const char *near = function_suggest(name.data, name.len);
     int shown = (int)utf8_cut(name.data, name.len, 60);
-    if (m->open.kind != KIND_BUILTIN)
-        snprintf(text, sizeof text, "functions of kind %u are unknown here", (unsigned)m->open.kind);
-    else if (near != NULL)
+    if (near != NULL)
         snprintf(text, sizeof text, "unknown function '%.*s'; did you mean '%s'?", shown, name.data, near);
     else
         snprintf(text, sizeof text, "unknown function '%.*s'", shown, name.data);
     refuse_ref(broker, client, m->open.ref, PERR_FUNCTION, text, now_ns);
     return NULL;
+}
+
+/* The function of an OPEN, as the core is given it; NULL when there is none, after the client was told. */
+static const void *find_function(struct broker *broker, struct client *client, const struct message *m,
+                                 int64_t now_ns)
+{
+    char text[TEXT_MAX];
+    if (m->open.kind > KIND_MAX) {
+        snprintf(text, sizeof text, "functions of kind %u are unknown here", (unsigned)m->open.kind);
+        refuse_ref(broker, client, m->open.ref, PERR_FUNCTION, text, now_ns);
+        return NULL;
+    }
+    const struct function *builtin = NULL;
+    if (m->open.kind == KIND_BUILTIN && (builtin = find_builtin(broker, client, m, now_ns)) == NULL)
+        return NULL;
+    if (!needs_process(m))
+        return builtin;
+    if (client->identity_refusal[0] != '\0') {
+        refuse_ref(broker, client, m->open.ref, PERR_REFUSED, client->identity_refusal, now_ns);
+        return NULL;
+    }
+    zmq_msg_t *call = &broker->in.part[1];
+    struct callee *callee;
+    int rc = callee_new(&broker->callees, client->uid, m->open.function, zmq_msg_data(call),
+                        zmq_msg_size(call), &callee);
+    if (rc < 0) {
+        snprintf(text, sizeof text, "the arguments and environments of uid %u's open jobs take over %d MiB",
+                 (unsigned)client->uid, CALLEE_BYTES_MAX >> 20);
+        refuse_ref(broker, client, m->open.ref, rc == -EDQUOT ? PERR_LIMIT : PERR_MEMORY,
+                   rc == -EDQUOT ? text : protocol_error_text(PERR_MEMORY), now_ns);
+        return NULL;
+    }
+    callee->kind = (enum function_kind)m->open.kind;
+    callee->options = m->open.options;
+    callee->spool = clients_limits(&broker->clients, client).spool;
+    if (callee->spool > PROTOCOL_COUNT_MAX)
+        callee->spool = PROTOCOL_COUNT_MAX;
+    return callee;
 }
 
 static void refuse_job(struct broker *broker, struct client *client, uint64_t ref, int rc, int64_t now_ns)
@@ -186,17 +250,22 @@ static void serve_open(struct broker *broker, struct client *client, const struc
             return;
         }
     }
-    const struct function *function = find_function(broker, client, m, now_ns);
-    if (function == NULL || broker->stopping) {
-        if (function != NULL)
-            refuse_ref(broker, client, ref, PERR_STOPPING, protocol_error_text(PERR_STOPPING), now_ns);
+    if (broker->stopping)
+        refuse_ref(broker, client, ref, PERR_STOPPING, protocol_error_text(PERR_STOPPING), now_ns);
+    const void *function = broker->stopping ? NULL : find_function(broker, client, m, now_ns);
+    if (function == NULL) {
         batch_unref(batch);
         return;
     }
+    struct callee *callee = callee_of(function);
     struct job_request request = {
         .ref = ref,
         .function = function,
-        .expected_ns = function->expected_ns,
+        .expected_ns = ((const struct function *)function)->expected_ns,
+        .process = callee != NULL,
+        .lasting = callee != NULL && m->open.kind != KIND_COMMAND && m->open.kind != KIND_PIPE,
+        .exact = m->open.kind == KIND_PIPE && m->open.options.chunksize != 0,
+        .tell_over = callee != NULL,
         .options = m->open.options,
         .credit = m->open.credit,
         .first = m->open.first,
@@ -208,10 +277,13 @@ static void serve_open(struct broker *broker, struct client *client, const struc
     struct job *job;
     int rc = core_job_open(broker->core, client->session, &request, now_ns, &job);
     if (rc < 0) {
+        callee_free(&broker->callees, callee);
         batch_unref(batch);
         refuse_job(broker, client, ref, rc, now_ns);
         return;
     }
+    if (callee != NULL)
+        processes_identify(broker, client);
     if (batch != NULL)
         rc = core_job_items(broker->core, job, core_job_expects(job), batch, now_ns);
     if (rc == 0 && end)
@@ -261,6 +333,32 @@ static void serve_credit(struct broker *broker, struct client *client, const str
     int rc = job != NULL ? core_job_credit(broker->core, job, m->credit.bytes, now_ns) : 0;
     if (rc < 0)
         job_breach(broker, client, rc, "CREDIT: more than was sent", now_ns);
+}
+
+static void serve_hold(struct broker *broker, struct client *client, const struct message *m, int64_t now_ns)
+{
+    struct job *job = core_job_find(client->session, m->hold.ref);
+    if (job != NULL)
+        core_job_hold(broker->core, job, m->hold.paused, now_ns);
+}
+
+/* A job of the same owner's, or of anybody's where the client may see everything; to others there is no such
+ * job. */
+static void serve_abort(struct broker *broker, struct client *client, const struct message *m, int64_t now_ns)
+{
+    uint64_t ref = m->abort.ref;
+    struct job *job = core_job_by_id(broker->core, m->abort.job);
+    if (job != NULL && core_job_owner(job) != client->uid && !clients_is_admin(&broker->clients, client))
+        job = NULL;
+    if (job == NULL) {
+        refuse_ref(broker, client, ref, PERR_NO_JOB, protocol_error_text(PERR_NO_JOB), now_ns);
+        return;
+    }
+    core_job_cancel(broker->core, job, now_ns);
+    static const uint8_t nothing[] = {0x80}; /* an empty map */
+    struct message answer = {.type = MSG_ANSWER};
+    answer.answer.ref = ref;
+    answered(broker, client, act_answer(broker, client, &answer, nothing, sizeof nothing), now_ns);
 }
 
 static void serve_query(struct broker *broker, struct client *client, const struct message *m, int64_t now_ns)
@@ -327,6 +425,12 @@ void serve_client(struct broker *broker, int64_t now_ns)
         m.type = MSG_PONG;
         answered(broker, client, act_answer(broker, client, &m, NULL, 0), now_ns);
         break;
+    case MSG_HOLD:
+        serve_hold(broker, client, &m, now_ns);
+        break;
+    case MSG_ABORT:
+        serve_abort(broker, client, &m, now_ns);
+        break;
     case MSG_QUERY:
         serve_query(broker, client, &m, now_ns);
         break;
@@ -376,6 +480,8 @@ void serve_worker(struct broker *broker, int64_t now_ns)
         return;
     }
     struct batch *batch = NULL;
+    if (rc == 0 && m.type != MSG_WORKED)
+        rc = -EPROTO; /* the rest is for processes */
     if (rc == 0 && in->count > 1)
         rc = frames_batch(in, 1, true, m.worked.more, &batch);
     struct pool_worker *sender = worker_sender(broker);
@@ -388,4 +494,72 @@ void serve_worker(struct broker *broker, int64_t now_ns)
         log_error("a pool thread's message cannot be used: %s", rc == -ENOMEM ? "out of memory" : why);
         broker->failed = true;
     }
+}
+
+/*** Worker processes ***/
+
+static int process_worked(struct broker *broker, struct process *process, const struct message *m,
+                          int64_t now_ns)
+{
+    struct batch *batch = NULL;
+    int rc = 0;
+    if (broker->in.count > 1)
+        rc = frames_batch(&broker->in, 1, true, m->worked.more, &batch);
+    if (rc == 0)
+        rc = core_worked(broker->core, process->worker, m->worked.chunk, batch, m->worked.last,
+                         m->worked.run_ns, m->worked.cpu_ns, now_ns);
+    batch_unref(batch);
+    return rc;
+}
+
+/* The job that it is at cannot be run: it ends, with the worker's words for its client. */
+static int process_failed(struct broker *broker, struct process *process, const struct message *m,
+                          int64_t now_ns)
+{
+    char text[PROTOCOL_STRING_MAX + 1];
+    struct job *job = core_job_by_id(broker->core, m->failed.job);
+    if (job == NULL)
+        return 0; /* it has ended: this crossed the news */
+    if (core_worker_job(process->worker) != job)
+        return -EPROTO;
+    snprintf(text, sizeof text, "%.*s", (int)m->failed.text.len, m->failed.text.data);
+    serve_fail(broker, job, PERR_FUNCTION, text, now_ns);
+    return 0;
+}
+
+void serve_process(struct broker *broker, int64_t now_ns)
+{
+    struct frames *in = &broker->in;
+    struct message m;
+    const char *why = "its message does not fit what it was given";
+    struct process *process = processes_sender(broker);
+    if (process != NULL && process->worker == NULL)
+        return; /* it is to leave, or is leaving */
+    int rc = message_decode(broker->decoder, zmq_msg_data(&in->part[0]), zmq_msg_size(&in->part[0]),
+                            in->count, FROM_WORKER, &m, &why);
+    if (process == NULL) {
+        if (rc == 0 && m.type == MSG_READY)
+            processes_ready(broker, m.ready.slot, now_ns);
+        return;
+    }
+    if (rc == 0) {
+        switch (m.type) {
+        case MSG_WORKED:
+            rc = process_worked(broker, process, &m, now_ns);
+            break;
+        case MSG_PARKED:
+            rc = core_parked(broker->core, process->worker, m.parked.chunk, m.parked.count, m.parked.run_ns,
+                             m.parked.cpu_ns, now_ns);
+            break;
+        case MSG_FAILED:
+            rc = process_failed(broker, process, &m, now_ns);
+            break;
+        default:
+            rc = -EPROTO;
+        }
+    }
+    if (rc == -ENOMEM)
+        why = "out of memory";
+    if (rc < 0)
+        processes_breach(broker, process, why, now_ns);
 }

@@ -35,32 +35,87 @@ static const char *check_input(const struct job *job)
     return NULL;
 }
 
+static const char *check_chunk(const struct chunk *chunk)
+{
+    CHECK(chunk->done <= chunk->items.count, "more results than items");
+    CHECK(blocks_cost(&chunk->blocks) == chunk->held, "a chunk's results do not add up");
+    if (chunk->worker == NULL) {
+        CHECK(chunk->done == chunk->items.count, "an unfinished chunk has no worker");
+        CHECK(!chunk->thirsty && !chunk->counted && chunk->grant == 0, "a chunk without worker has credit");
+        return NULL;
+    }
+    bool runs = !chunk->parked && TAILQ_FIRST(&chunk->worker->chunks) == chunk;
+    CHECK(chunk->metered == chunk->worker->crew->process, "a process is trusted, or a thread is not");
+    CHECK(chunk->counted == (chunk->metered && (runs || chunk->parked)), "credit counts before its time");
+    CHECK(chunk->thirsty == (chunk->counted && chunk->credit <= chunk->low), "a chunk's thirst is not known");
+    CHECK(chunk->worker->crew == chunk->job->crew, "a chunk is at another crew's worker");
+    return NULL;
+}
+
+/* The sums over a job's chunks. */
+struct sums {
+    uint64_t in_flight_cost, held, lent;
+    uint32_t in_flight, running, parked, thirsty;
+};
+
+static void add_chunk(struct sums *sums, const struct chunk *chunk)
+{
+    sums->held += chunk->held;
+    if (chunk->worker == NULL)
+        return;
+    sums->in_flight++;
+    sums->parked += chunk->parked;
+    sums->thirsty += chunk->thirsty;
+    sums->running += !chunk->parked && TAILQ_FIRST(&chunk->worker->chunks) == chunk;
+    if (chunk->counted && chunk->credit > 0)
+        sums->lent += (uint64_t)chunk->credit;
+    struct slice rest = cut_unanswered(chunk, UINT32_MAX);
+    if (!chunk->parked && rest.count > 0)
+        sums->in_flight_cost += slice_cost(&rest);
+}
+
 static const char *check_chunks(const struct job *job)
 {
-    uint64_t in_flight_cost = 0, held = blocks_cost(&job->ready), behind = 0;
-    uint32_t in_flight = 0, running = 0;
+    struct sums sums = {.held = blocks_cost(&job->ready)};
+    uint64_t behind = 0;
     const struct chunk *chunk;
+    CHECK(sums.held == job->ready_cost, "results that are ready do not add up");
     TAILQ_FOREACH (chunk, &job->chunks, job_link) {
         CHECK(chunk->job == job, "a chunk is in another job's list");
         CHECK(chunk->first >= behind, "chunks are out of order");
         behind = chunk->first + chunk->items.count;
-        CHECK(chunk->done <= chunk->items.count, "more results than items");
-        held += blocks_cost(&chunk->blocks);
-        if (chunk->worker == NULL) {
-            CHECK(chunk->done == chunk->items.count, "an unfinished chunk has no worker");
-            continue;
-        }
-        in_flight++;
-        running += TAILQ_FIRST(&chunk->worker->chunks) == chunk;
-        struct slice rest = chunk->items;
-        rest.count -= chunk->done;
-        rest.size -= chunk->done_offset;
-        in_flight_cost += rest.count > 0 ? slice_cost(&rest) : 0;
+        const char *wrong = check_chunk(chunk);
+        if (wrong != NULL)
+            return wrong;
+        add_chunk(&sums, chunk);
     }
-    CHECK(in_flight == job->in_flight, "a job's chunks in flight do not add up");
-    CHECK(running == job->running && running == job->share.running, "a job's running chunks do not add up");
-    CHECK(in_flight_cost == job->in_flight_cost, "the cost of what is in flight does not add up");
-    CHECK(held == job->held, "held results do not add up");
+    CHECK(sums.in_flight == job->in_flight, "a job's chunks in flight do not add up");
+    CHECK(sums.running == job->running && sums.running == job->share.running,
+          "a job's running chunks do not add up");
+    CHECK(sums.parked == job->parked, "a job's parked chunks do not add up");
+    CHECK(sums.in_flight_cost == job->in_flight_cost, "the cost of what is in flight does not add up");
+    CHECK(sums.held == job->held, "held results do not add up");
+    CHECK(sums.lent == job->lent, "credit for workers was lost or counted twice");
+    behind = 0;
+    TAILQ_FOREACH (chunk, &job->thirsty, thirst_link) {
+        CHECK(chunk->first >= behind && chunk->thirsty, "a job's thirsty chunks are out of order");
+        behind = chunk->first;
+        sums.thirsty--;
+    }
+    CHECK(sums.thirsty == 0, "a job's thirsty chunks do not add up");
+    return NULL;
+}
+
+/* What the head is held up by, of what its worker may send. */
+static const char *check_head(const struct core *core, const struct job *job)
+{
+    const struct chunk *head = TAILQ_FIRST(&job->chunks);
+    if (job->options.unordered)
+        head = job->piece_owner != NULL ? job->piece_owner : TAILQ_FIRST(&job->thirsty);
+    else if (!TAILQ_EMPTY(&job->segments) && head != NULL && TAILQ_FIRST(&job->segments)->first < head->first)
+        return NULL;
+    if (head != NULL && head->thirsty)
+        CHECK(job->ready_cost >= core->config.head_credit, "the head's worker gets no credit");
     return NULL;
 }
 
@@ -81,16 +136,21 @@ static const char *check_job(const struct core *core, const struct job *job)
         wrong = check_chunks(job);
     if (wrong == NULL)
         wrong = check_sent(job);
+    if (wrong == NULL && !job->cancelled)
+        wrong = check_head(core, job);
     if (wrong != NULL)
         return wrong;
-    bool work = order_has_work(job), capped = order_capped(job);
-    CHECK(job->runnable == (work && !capped),
+    bool work = order_has_work(core, job), capped = order_capped(job);
+    CHECK(!job->starved || (work && !capped && !worker_for(job)),
+          "a job waits for a worker and there is one, or no need of one");
+    CHECK(!job->halted || job->cancelled || job->queued_items == 0, "a halted job has items to run");
+    CHECK(job->runnable == (work && !capped && !job->starved),
           "a job is in its owner's tree and has no business there, or the reverse");
     CHECK(job->capped == (work && capped), "a job is held up by a cap that is not reached, or the reverse");
     CHECK(job->options.slots == 0 || job->lanes <= job->options.slots,
           "a job has more slots than it asked for");
     CHECK(job->owner->runnable || !job->runnable, "an owner with work is not in the tree");
-    CHECK(!job->runnable || TAILQ_EMPTY(&core->idle), "a job waits while a slot is free");
+    CHECK(!job->runnable || !slot_free(core), "a job waits while a slot is free");
     bool stuck = job->piece != NULL && job->in_credit + (int64_t)job->in_owed <= 0;
     CHECK(!stuck || job->in_held != job->piece_cost || job->refused, "a large item gets no credit");
     if (job->session->blocked)
@@ -112,22 +172,80 @@ static const char *check_workers(const struct worker_list *list, uint32_t *worke
         const struct chunk *chunk;
         TAILQ_FOREACH (chunk, &worker->chunks, worker_link) {
             CHECK(chunk->worker == worker, "a worker holds another one's chunk");
+            CHECK(!chunk->parked, "a parked chunk runs");
             if (depth++ > 0)
                 queued_ns += chunk->expected_ns;
         }
+        uint32_t parked = 0;
+        TAILQ_FOREACH (chunk, &worker->parked, worker_link) {
+            CHECK(chunk->worker == worker && chunk->parked, "a worker holds what is not parked");
+            parked++;
+        }
+        CHECK(parked == worker->parked_count, "a worker's parked chunks do not add up");
+        CHECK(worker->resting == (worker->crew->process && depth == 0 && parked == 0),
+              "a worker rests and holds something, or the reverse");
         CHECK(depth == worker->depth, "a worker's chunks do not add up");
         CHECK(queued_ns == worker->queued_ns, "what is queued at a worker does not add up");
         CHECK(worker->list == list, "a worker is in another list than it thinks");
-        *chunks += depth;
+        *chunks += depth + parked;
     }
+    return NULL;
+}
+
+static const char *check_crew(const struct core *core, const struct crew *crew, uint32_t *workers,
+                              uint32_t *chunks, int64_t now_ns)
+{
+    uint32_t idle = *workers;
+    const char *wrong = check_workers(&crew->idle, workers, chunks);
+    if (wrong == NULL)
+        wrong = check_workers(&crew->stuffed, workers, chunks);
+    if (wrong != NULL)
+        return wrong;
+    idle = *workers - idle;
+    const struct worker *worker;
+    TAILQ_FOREACH (worker, &core->hungry, link)
+        idle += worker->crew == crew;
+    TAILQ_FOREACH (worker, &core->full, link)
+        idle += worker->crew == crew;
+    CHECK(idle == crew->workers, "a crew's workers do not add up");
+    CHECK(!crew->process || crew->workers + crew->starting <= slots_of(core), "a crew has too many workers");
+    CHECK(now_ns < crew->not_before || !start_is_wanted(core, crew), "a worker is wanted and not asked for");
+    const struct job *job;
+    TAILQ_FOREACH (job, &crew->starved, starved_link)
+        CHECK(job->starved && job->crew == crew, "a job waits for another crew's workers");
+    return NULL;
+}
+
+static const char *check_crews(const struct core *core, uint32_t *chunks, int64_t now_ns)
+{
+    uint32_t workers = 0;
+    const char *wrong = check_workers(&core->hungry, &workers, chunks);
+    if (wrong == NULL)
+        wrong = check_workers(&core->full, &workers, chunks);
+    if (wrong == NULL)
+        wrong = check_crew(core, &core->threads, &workers, chunks, now_ns);
+    const struct crew *crew;
+    LIST_FOREACH (crew, &core->crews, link) {
+        if (wrong == NULL)
+            wrong = check_crew(core, crew, &workers, chunks, now_ns);
+    }
+    if (wrong != NULL)
+        return wrong;
+    CHECK(workers == core->worker_count, "the number of workers does not add up");
+    uint32_t resting = 0;
+    const struct worker *worker;
+    TAILQ_FOREACH (worker, &core->resting, rest_link)
+        resting += worker->resting;
+    CHECK(resting == core->resting_count, "the number of resting workers does not add up");
+    CHECK(resting <= IDLE_PER_SLOT * slots_of(core), "too many workers rest");
+    CHECK(core->running <= slots_of(core), "more chunks run than there are slots");
     return NULL;
 }
 
 const char *core_check(const struct core *core, int64_t now_ns)
 {
-    (void)now_ns;
     uint64_t queued = 0, held = 0, granted = 0;
-    uint32_t jobs = 0, in_flight = 0, orphans = 0, capped = 0, runnable = 0;
+    uint32_t jobs = 0, running = 0, in_flight = 0, orphans = 0, capped = 0, runnable = 0;
     struct job *job;
     RB_FOREACH (job, job_ids, (struct job_ids *)&core->jobs) {
         const char *wrong = check_job(core, job);
@@ -138,6 +256,7 @@ const char *core_check(const struct core *core, int64_t now_ns)
         held += job->in_held + job->held;
         granted += job->in_window;
         in_flight += job->in_flight;
+        running += job->running;
         capped += job->capped;
         runnable += job->runnable;
         jobs++;
@@ -150,6 +269,7 @@ const char *core_check(const struct core *core, int64_t now_ns)
         if (wrong != NULL)
             return wrong;
         orphans += orphan->in_flight;
+        running += orphan->running;
     }
     CHECK(jobs == core->job_count, "the number of jobs does not add up");
     CHECK(queued == core->queued_items, "queued items do not add up");
@@ -157,6 +277,7 @@ const char *core_check(const struct core *core, int64_t now_ns)
     CHECK(granted == core->granted, "grants do not add up");
     CHECK(orphans == core->orphan_chunks, "orphans do not add up");
     CHECK(capped == core->capped_jobs, "capped jobs do not add up");
+    CHECK(running == core->running, "running chunks do not add up");
     CHECK(runnable == core->runnable_jobs, "runnable jobs do not add up");
 
     uint32_t owner_lanes_bad = 0, owners = 0;
@@ -171,14 +292,10 @@ const char *core_check(const struct core *core, int64_t now_ns)
     CHECK(owners == core->owner_count, "the number of owners does not add up");
     CHECK(owner_lanes_bad == 0, "an owner has more slots than its cap");
 
-    uint32_t workers = 0, chunks = 0;
-    const struct worker_list *lists[] = {&core->idle, &core->hungry, &core->full, NULL};
-    for (size_t i = 0; lists[i] != NULL; i++) {
-        const char *wrong = check_workers(lists[i], &workers, &chunks);
-        if (wrong != NULL)
-            return wrong;
-    }
-    CHECK(workers == core->worker_count, "the number of workers does not add up");
+    uint32_t chunks = 0;
+    const char *wrong = check_crews(core, &chunks, now_ns);
+    if (wrong != NULL)
+        return wrong;
     CHECK(chunks == in_flight + orphans, "chunks at workers do not add up");
     return NULL;
 }

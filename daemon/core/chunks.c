@@ -1,54 +1,13 @@
 /*
- * Chunks and the workers that hold them: which worker gets the next chunk of which job, what is queued ahead,
- * what is charged, what is taken back. A worker runs its chunks in order, one at a time; only the first holds
- * a slot.
+ * Chunks on their way: which worker gets the next chunk of which job, what is queued ahead, what is charged,
+ * what is taken back. A worker runs its chunks in order, one at a time; only the first holds a slot. What
+ * workers say of them is in worked.c.
  */
 #include "daemon/core/chunker.h"
 #include "daemon/core/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
-
-/*** Workers ***/
-
-static void worker_relist(struct core *core, struct worker *worker)
-{
-    struct worker_list *list = &core->full;
-    if (worker->depth == 0)
-        list = &core->idle;
-    else if (worker->depth <= core->config.queue_depth && worker->queued_ns < core->config.queue_ahead_ns)
-        list = &core->hungry;
-    if (list == worker->list)
-        return;
-    if (worker->list != NULL)
-        TAILQ_REMOVE(worker->list, worker, link);
-    worker->list = list;
-    if (list == &core->idle)
-        TAILQ_INSERT_HEAD(list, worker, link); /* the one that ran last has the warmest caches */
-    else
-        TAILQ_INSERT_TAIL(list, worker, link);
-}
-
-int core_worker_add(struct core *core, struct crew *crew, void *cookie, int64_t now_ns, struct worker **out)
-{
-    (void)crew;
-    (void)now_ns;
-    settle_last_action(core);
-    struct worker *worker = calloc(1, sizeof *worker);
-    if (worker == NULL)
-        return -ENOMEM;
-    worker->cookie = cookie;
-    TAILQ_INIT(&worker->chunks);
-    core->worker_count++;
-    worker_relist(core, worker);
-    *out = worker;
-    return 0;
-}
-
-void *worker_cookie(const struct worker *worker)
-{
-    return worker->cookie;
-}
 
 void chunk_free(struct core *core, struct chunk *chunk)
 {
@@ -105,6 +64,8 @@ static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
     share_start(&job->share, now_ns);
     share_start(&job->owner->share, now_ns);
     job->running++;
+    core->running++;
+    grants_count(core, chunk);
     if (!job->started) {
         job->started = true;
         job->report.queue_ns = now_ns - job->opened_ns;
@@ -112,42 +73,44 @@ static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
     look_in_time(core, chunk);
 }
 
-/* Takes the chunk off its worker, whose next chunk starts if this one ran. correct: its run_ns is the whole
- * truth. */
-static void leave_worker(struct core *core, struct chunk *chunk, bool correct, int64_t now_ns)
+/* The worker's first chunk gives its slot back, which the next one takes over without asking. */
+static void give_up_slot(struct core *core, struct chunk *chunk, bool correct, int64_t now_ns)
+{
+    struct worker *worker = chunk->worker;
+    struct job *job = chunk->job;
+    int64_t correction = correct ? chunk->run_ns - (now_ns - chunk->started_ns) : 0;
+    share_stop(&job->share, correction, now_ns);
+    share_stop(&job->owner->share, correction, now_ns);
+    job->running--;
+    core->running--;
+    struct chunk *next = TAILQ_FIRST(&worker->chunks);
+    if (next == NULL)
+        return;
+    worker->queued_ns -= next->expected_ns;
+    share_commit(&next->job->share, -next->expected_ns);
+    share_commit(&next->job->owner->share, -next->expected_ns);
+    start(core, next, now_ns);
+    if (next->metered)
+        order_update(core, next->job, now_ns);
+    if (next->job != job)
+        order_moved(core, next->job, now_ns);
+}
+
+void chunks_leave_queue(struct core *core, struct chunk *chunk, bool correct, int64_t now_ns)
 {
     struct worker *worker = chunk->worker;
     struct job *job = chunk->job;
     struct owner *owner = job->owner;
     bool ran = TAILQ_FIRST(&worker->chunks) == chunk;
     TAILQ_REMOVE(&worker->chunks, chunk, worker_link);
-    chunk->worker = NULL;
     worker->depth--;
-    if (chunk->control != CONTROL_NONE) {
-        TAILQ_REMOVE(&core->controls, chunk, control_link);
-        chunk->control = CONTROL_NONE;
-    }
     if (ran) {
-        int64_t correction = correct ? chunk->run_ns - (now_ns - chunk->started_ns) : 0;
-        share_stop(&job->share, correction, now_ns);
-        share_stop(&owner->share, correction, now_ns);
-        job->running--;
-        struct chunk *next = TAILQ_FIRST(&worker->chunks);
-        if (next != NULL) {
-            worker->queued_ns -= next->expected_ns;
-            share_commit(&next->job->share, -next->expected_ns);
-            share_commit(&next->job->owner->share, -next->expected_ns);
-            start(core, next, now_ns);
-            if (next->job != job)
-                order_moved(core, next->job, now_ns);
-        }
+        give_up_slot(core, chunk, correct, now_ns);
     } else {
         worker->queued_ns -= chunk->expected_ns;
         share_commit(&job->share, -chunk->expected_ns);
         share_commit(&owner->share, -chunk->expected_ns);
     }
-    job->in_flight--;
-    owner->in_flight--;
     if (!shares_job(worker, chunk, false))
         job->lanes--;
     if (!shares_job(worker, chunk, true)) {
@@ -155,7 +118,27 @@ static void leave_worker(struct core *core, struct chunk *chunk, bool correct, i
         if (owner->limits.slots != 0 && owner->lanes + 1 == owner->limits.slots)
             order_owner_freed(core, owner, now_ns);
     }
-    worker_relist(core, worker);
+}
+
+void chunks_leave_worker(struct core *core, struct chunk *chunk, bool correct, int64_t now_ns)
+{
+    struct worker *worker = chunk->worker;
+    struct job *job = chunk->job;
+    if (chunk->control != CONTROL_NONE) {
+        TAILQ_REMOVE(&core->controls, chunk, control_link);
+        chunk->control = CONTROL_NONE;
+    }
+    grants_end(core, chunk);
+    if (chunk->parked) {
+        TAILQ_REMOVE(&worker->parked, chunk, worker_link);
+        worker->parked_count--;
+        job->parked--;
+    } else {
+        chunks_leave_queue(core, chunk, correct, now_ns);
+    }
+    chunk->worker = NULL;
+    job->in_flight--;
+    worker_relist(core, worker, now_ns);
     order_moved(core, job, now_ns);
     if (job->session == NULL)
         core->orphan_chunks--;
@@ -171,7 +154,33 @@ void chunks_control(struct core *core, struct chunk *chunk, enum control control
     chunk->control = control;
 }
 
+void chunks_call_back(struct core *core, struct job *job)
+{
+    struct chunk *chunk;
+    TAILQ_FOREACH (chunk, &job->chunks, job_link) {
+        if (chunk->worker == NULL || chunk->parked)
+            continue;
+        bool runs = TAILQ_FIRST(&chunk->worker->chunks) == chunk;
+        if (!runs || (!job->exact && chunk->items.count - chunk->done > 1))
+            chunks_control(core, chunk, CONTROL_YIELD);
+    }
+}
+
 /*** Dispatch ***/
+
+void chunk_insert(struct job *job, struct chunk *chunk)
+{
+    struct chunk *before;
+    TAILQ_FOREACH_REVERSE(before, &job->chunks, chunk_list, job_link)
+    {
+        if (before->first < chunk->first)
+            break;
+    }
+    if (before != NULL)
+        TAILQ_INSERT_AFTER(&job->chunks, before, chunk, job_link);
+    else
+        TAILQ_INSERT_HEAD(&job->chunks, chunk, job_link);
+}
 
 /* Cuts a chunk of about target_ns off the job and gives it to the worker. NULL when memory is short. */
 static struct chunk *give(struct core *core, struct worker *worker, struct job *job, int64_t target_ns,
@@ -195,27 +204,24 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
         .limit = job->options.chunksize,
         .target_ns = target_ns,
     };
-    chunk->items = job_cut(core, job, chunker_count(&in), CHUNK_BYTES_MAX, &chunk->first);
+    if (cut_next(core, job, chunker_count(&in), chunk) < 0) {
+        chunk_free(core, chunk);
+        return NULL;
+    }
     chunk->id = ++core->next_chunk;
     chunk->job = job;
     chunk->worker = worker;
     chunk->expected_ns = (int64_t)(job->item_ns * chunk->items.count);
     STAILQ_INIT(&chunk->blocks);
+    if (worker->crew->process)
+        grants_begin(core, chunk);
+    worker->served = job->lasting ? job->id : 0;
+    worker->ran++;
     job->last_count = chunk->items.count;
     job->in_flight_cost += slice_cost(&chunk->items);
     job->report.chunks++;
     core->chunks_done++;
-
-    struct chunk *before;
-    TAILQ_FOREACH_REVERSE(before, &job->chunks, chunk_list, job_link)
-    {
-        if (before->first < chunk->first)
-            break;
-    }
-    if (before != NULL)
-        TAILQ_INSERT_AFTER(&job->chunks, before, chunk, job_link);
-    else
-        TAILQ_INSERT_HEAD(&job->chunks, chunk, job_link);
+    chunk_insert(job, chunk);
 
     if (!shares_job(worker, chunk, false))
         job->lanes++;
@@ -227,7 +233,6 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
     TAILQ_INSERT_TAIL(&worker->chunks, chunk, worker_link);
     worker->depth++;
     job->in_flight++;
-    owner->in_flight++;
     if (worker->depth == 1) {
         start(core, chunk, now_ns);
     } else {
@@ -236,7 +241,7 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
         share_commit(&job->share, chunk->expected_ns);
         share_commit(&owner->share, chunk->expected_ns);
     }
-    worker_relist(core, worker);
+    worker_relist(core, worker, now_ns);
     order_update(core, job, now_ns);
     if (owner_full)
         order_owner_full(core, owner, now_ns);
@@ -249,6 +254,9 @@ static int64_t room_ahead(const struct core *core, const struct worker *worker, 
                           int64_t now_ns)
 {
     const struct chunk *first = TAILQ_FIRST(&worker->chunks);
+    const struct job *last = TAILQ_LAST(&worker->chunks, chunk_list)->job;
+    if (last != job && worker->crew->process && (last->lasting || job->lasting))
+        return 0; /* the worker's child would have to go for it */
     int64_t room = core->config.queue_ahead_ns - worker->queued_ns;
     if (job->item_ns <= 0 || job->item_ns > (double)room)
         return 0;
@@ -268,7 +276,7 @@ static struct chunk *top_up(struct core *core, int64_t now_ns)
     struct worker *worker;
     TAILQ_FOREACH (worker, &core->hungry, link) {
         struct job *job = TAILQ_LAST(&worker->chunks, chunk_list)->job;
-        if (!job->capped || !order_has_work(job))
+        if (!job->capped || !order_has_work(core, job))
             continue;
         int64_t room = room_ahead(core, worker, job, now_ns);
         if (room > 0)
@@ -277,21 +285,14 @@ static struct chunk *top_up(struct core *core, int64_t now_ns)
     return NULL;
 }
 
-struct chunk *chunks_dispatch(struct core *core, int64_t now_ns)
+/* Queues a chunk of the job whose turn it is at a busy worker of its crew; NULL when it fits at none. */
+static struct chunk *queue_ahead(struct core *core, struct job *job, int64_t now_ns)
 {
-    struct worker *worker = TAILQ_FIRST(&core->idle);
-    struct job *job = NULL;
-    if (worker != NULL || !TAILQ_EMPTY(&core->hungry))
-        job = order_pick(core, now_ns);
-    if (job == NULL)
-        return core->capped_jobs > 0 ? top_up(core, now_ns) : NULL;
-    if (worker != NULL) {
-        int64_t target = core->config.chunk_target_ns;
-        if (core->runnable_owners > 1)
-            target /= 4; /* others wait: serve them sooner */
-        return give(core, worker, job, target, now_ns);
-    }
-    while ((worker = TAILQ_FIRST(&core->hungry)) != NULL) {
+    struct worker *worker, *next;
+    for (worker = TAILQ_FIRST(&core->hungry); worker != NULL; worker = next) {
+        next = TAILQ_NEXT(worker, link);
+        if (worker->crew != job->crew)
+            continue;
         int64_t room = room_ahead(core, worker, job, now_ns);
         if (room > 0)
             return give(core, worker, job, room, now_ns);
@@ -303,151 +304,24 @@ struct chunk *chunks_dispatch(struct core *core, int64_t now_ns)
     return NULL;
 }
 
-/*** What workers say ***/
-
-/* Bytes and credit cost of the next `count` items of the chunk. */
-static size_t next_items(const struct chunk *chunk, uint32_t count, uint64_t *cost)
+struct chunk *chunks_dispatch(struct core *core, int64_t now_ns)
 {
-    struct slice rest = chunk->items;
-    rest.first += chunk->done;
-    rest.count -= chunk->done;
-    rest.offset += chunk->done_offset;
-    rest.size -= chunk->done_offset;
-    if (count < rest.count) {
-        size_t size = 0;
-        for (uint32_t i = 0; i < count; i++)
-            size += batch_length(rest.batch, rest.first + i);
-        rest.count = count;
-        rest.size = size;
-    }
-    *cost = count > 0 ? slice_cost(&rest) : 0;
-    return rest.size;
-}
-
-/* Learns from what a run of items has taken and given. */
-static void learn(struct job *job, struct chunk *chunk, uint32_t count, uint64_t input_cost,
-                  uint64_t output_cost)
-{
-    double sample = (double)chunk->item_run_ns / count;
-    chunk->item_run_ns = 0;
-    if (sample < 1)
-        sample = 1;
-    job->item_ns = job->measured ? 0.75 * job->item_ns + 0.25 * sample : sample;
-    job->measured = true;
-    job->cost_in += input_cost;
-    job->cost_out += output_cost;
-    job->growth = (double)job->cost_out / (double)job->cost_in;
-}
-
-/* The chunk has had its worker's last word. */
-static void chunk_over(struct core *core, struct chunk *chunk, bool correct, int64_t now_ns)
-{
-    struct job *job = chunk->job;
-    if (chunk->done < chunk->items.count) {
-        uint64_t cost;
-        next_items(chunk, chunk->items.count - chunk->done, &cost);
-        job->in_flight_cost -= cost;
-        if (job->session != NULL && !job->cancelled)
-            job_hand_back(core, chunk);
-    }
-    leave_worker(core, chunk, correct, now_ns);
-    bool unwanted = job->session == NULL || job->cancelled;
-    if (unwanted || chunk->items.count == 0) {
-        TAILQ_REMOVE(&job->chunks, chunk, job_link);
-        chunk_free(core, chunk);
-    } else {
-        results_flush(core, job, chunk); /* may free it */
-    }
-    if (!unwanted)
-        order_update(core, job, now_ns);
-    else if (job->session == NULL && job->in_flight == 0)
-        job_free(core, job);
-}
-
-static struct chunk *find_chunk(struct worker *worker, uint64_t id)
-{
-    struct chunk *chunk;
-    TAILQ_FOREACH (chunk, &worker->chunks, worker_link) {
-        if (chunk->id == id)
-            break;
-    }
-    return chunk;
-}
-
-int core_worked(struct core *core, struct worker *worker, uint64_t id, struct batch *batch, bool last,
-                int64_t run_ns, int64_t cpu_ns, int64_t now_ns)
-{
-    settle_last_action(core);
-    struct chunk *chunk = find_chunk(worker, id);
-    if (chunk == NULL || run_ns < 0 || cpu_ns < 0)
-        return -EPROTO;
-    bool first = chunk == TAILQ_FIRST(&worker->chunks);
-    bool given_up = chunk->asked == CONTROL_DROP;
-    if (!first && (batch != NULL || !last || chunk->asked == CONTROL_NONE))
-        return -EPROTO;
-    if (batch == NULL && !last)
-        return -EPROTO;
-    if (batch != NULL && (batch->count > chunk->items.count - chunk->done ||
-                          ((batch->more || chunk->in_piece) && batch->count != 1)))
-        return -EPROTO;
-    bool in_piece = batch != NULL ? batch->more : chunk->in_piece;
-    if (last && in_piece && !given_up)
-        return -EPROTO;
-
-    struct job *job = chunk->job;
-    uint32_t count = batch != NULL && !batch->more ? batch->count : 0;
-    uint64_t input_cost;
-    size_t size = next_items(chunk, count, &input_cost);
-    if (batch != NULL) {
-        int rc = results_add(core, chunk, batch, input_cost);
-        if (rc < 0)
-            return rc;
-        chunk->in_piece = batch->more;
-    }
-    chunk->run_ns += run_ns;
-    chunk->item_run_ns += run_ns;
-    if (count > 0) {
-        chunk->done += count;
-        chunk->done_offset += size;
-        job->in_flight_cost -= input_cost;
-        learn(job, chunk, count, input_cost, batch_cost(batch));
-    }
-    job->report.run_ns += run_ns;
-    job->report.cpu_ns += cpu_ns;
-    job->owner->run_ns += run_ns;
-    job->owner->cpu_ns += cpu_ns;
-    core->run_ns += run_ns;
-    core->cpu_ns += cpu_ns;
-
-    if (last) {
-        chunk_over(core, chunk, true, now_ns);
-    } else {
-        results_flush(core, job, chunk);
-        order_update(core, job, now_ns);
-    }
-    return 0;
-}
-
-void core_worker_gone(struct core *core, struct worker *worker, int64_t now_ns)
-{
-    settle_last_action(core);
-    core->worker_count--;
-    struct chunk *chunk;
-    /* The last one first, so that none of them starts here. */
-    while ((chunk = TAILQ_LAST(&worker->chunks, chunk_list)) != NULL) {
-        struct job *job = chunk->job;
-        if (chunk->in_piece && job->session != NULL && !job->cancelled) {
-            uint64_t cost;
-            next_items(chunk, 1, &cost);
-            if (results_break(core, chunk) == 0)
-                job->in_flight_cost -= cost;
-            else
-                core_job_cancel(core, job, now_ns); /* what has gone out cannot be taken back */
+    bool slot = slot_free(core);
+    struct job *job = NULL;
+    while ((slot || !TAILQ_EMPTY(&core->hungry)) && (job = order_pick(core, now_ns)) != NULL) {
+        struct worker *worker = slot ? worker_choose(core, job) : NULL;
+        if (worker != NULL) {
+            int64_t target = core->config.chunk_target_ns;
+            if (core->runnable_owners > 1)
+                target /= 4; /* others wait: serve them sooner */
+            return give(core, worker, job, target, now_ns);
         }
-        chunk_over(core, chunk, false, now_ns);
+        struct chunk *chunk = queue_ahead(core, job, now_ns);
+        if (chunk != NULL || !slot)
+            return chunk;
+        order_starve(core, job, now_ns); /* the slot is there for the others until a worker is for it */
     }
-    TAILQ_REMOVE(worker->list, worker, link);
-    free(worker);
+    return core->capped_jobs > 0 ? top_up(core, now_ns) : NULL;
 }
 
 /*** Time ***/
@@ -457,7 +331,7 @@ static bool in_the_way(const struct core *core, const struct job *job)
 {
     if (core->runnable_jobs > (job->runnable ? 1U : 0U))
         return true;
-    return !TAILQ_EMPTY(&core->idle) && job->queued_items == 0 && !order_capped(job);
+    return job->queued_items == 0 && slot_free(core) && worker_for(job) && !order_capped(job);
 }
 
 /* Looks at what one worker runs; returns when to look again. */
@@ -474,7 +348,7 @@ static int64_t check_worker(struct core *core, struct worker *worker, int64_t no
                 chunks_control(core, next, CONTROL_RECALL);
         }
     }
-    if (chunk->items.count - chunk->done > 1 && chunk->asked == CONTROL_NONE) {
+    if (!chunk->job->exact && chunk->items.count - chunk->done > 1 && chunk->asked == CONTROL_NONE) {
         int64_t since_ns = long_ns(core, chunk);
         if (now_ns >= since_ns && in_the_way(core, chunk->job)) {
             chunks_control(core, chunk, CONTROL_YIELD);
@@ -490,12 +364,15 @@ static int64_t check_worker(struct core *core, struct worker *worker, int64_t no
 int64_t core_deadline(const struct core *core)
 {
     bool busy = !TAILQ_EMPTY(&core->hungry) || !TAILQ_EMPTY(&core->full);
-    return busy ? core->next_check_ns : INT64_MAX;
+    int64_t check_ns = busy ? core->next_check_ns : INT64_MAX;
+    int64_t workers_ns = workers_deadline(core);
+    return check_ns < workers_ns ? check_ns : workers_ns;
 }
 
 void core_tick(struct core *core, int64_t now_ns)
 {
     settle_last_action(core);
+    workers_tick(core, now_ns);
     if (now_ns < core->next_check_ns)
         return;
     core->next_check_ns = INT64_MAX;

@@ -48,6 +48,18 @@ struct core *core_new(const struct core_config *config)
         core->config.queue_depth = QUEUE_DEPTH_DEFAULT;
     if (core->config.queue_ahead_ns == 0)
         core->config.queue_ahead_ns = QUEUE_AHEAD_DEFAULT_NS;
+    if (core->config.first_credit == 0)
+        core->config.first_credit = FIRST_CREDIT_DEFAULT;
+    if (core->config.head_credit == 0)
+        core->config.head_credit = HEAD_CREDIT_DEFAULT;
+    if (core->config.worker_idle_ns == 0)
+        core->config.worker_idle_ns = WORKER_IDLE_DEFAULT_NS;
+    if (core->config.worker_age_ns == 0)
+        core->config.worker_age_ns = WORKER_AGE_DEFAULT_NS;
+    if (core->config.worker_chunks == 0)
+        core->config.worker_chunks = WORKER_CHUNKS_DEFAULT;
+    if (core->config.start_delay_ns == 0)
+        core->config.start_delay_ns = START_DELAY_DEFAULT_NS;
     RB_INIT(&core->owners);
     RB_INIT(&core->runnable);
     RB_INIT(&core->jobs);
@@ -56,9 +68,15 @@ struct core *core_new(const struct core_config *config)
     TAILQ_INIT(&core->outbox);
     TAILQ_INIT(&core->refused);
     TAILQ_INIT(&core->controls);
-    TAILQ_INIT(&core->idle);
+    TAILQ_INIT(&core->grants);
+    crew_init(&core->threads);
+    LIST_INIT(&core->crews);
+    TAILQ_INIT(&core->wanting);
     TAILQ_INIT(&core->hungry);
     TAILQ_INIT(&core->full);
+    TAILQ_INIT(&core->resting);
+    TAILQ_INIT(&core->stopping);
+    LIST_INIT(&core->over);
     core->next_check_ns = INT64_MAX;
     core->spare_segments.size = sizeof(struct segment);
     core->spare_blocks.size = sizeof(struct block);
@@ -74,6 +92,13 @@ void settle_last_action(struct core *core)
     core->out_count = 0;
     batch_unref(core->out_items);
     core->out_items = NULL;
+    free(core->out_worker);
+    core->out_worker = NULL;
+    if (core->out_over != NULL) {
+        free(core->out_over->done);
+        free(core->out_over);
+        core->out_over = NULL;
+    }
     if (core->out_job != NULL) {
         struct job *job = core->out_job;
         core->out_job = NULL;
@@ -90,11 +115,12 @@ void core_free(struct core *core)
     while ((session = LIST_FIRST(&core->sessions)) != NULL)
         core_session_close(core, session, 0);
     settle_last_action(core);
-    struct worker_list *lists[] = {&core->idle, &core->hungry, &core->full, NULL};
-    for (size_t i = 0; lists[i] != NULL; i++) {
-        struct worker *worker;
-        while ((worker = TAILQ_FIRST(lists[i])) != NULL)
-            core_worker_gone(core, worker, 0);
+    workers_free(core);
+    struct job *job;
+    while ((job = LIST_FIRST(&core->over)) != NULL) {
+        LIST_REMOVE(job, orphan_link);
+        free(job->done);
+        free(job);
     }
     struct owner *owner;
     while ((owner = RB_MIN(owner_uids, &core->owners)) != NULL) {
@@ -121,6 +147,7 @@ static struct owner *owner_get(struct core *core, uid_t uid, const struct owner_
     owner->limits = *limits;
     share_init(&owner->share, limits->weight);
     RB_INIT(&owner->jobs);
+    TAILQ_INIT(&owner->lasting);
     TAILQ_INIT(&owner->capped);
     TAILQ_INIT(&owner->refused);
     RB_INSERT(owner_uids, &core->owners, owner);
@@ -156,11 +183,14 @@ void core_session_close(struct core *core, struct session *session, int64_t now_
     settle_last_action(core);
     struct job *job;
     while ((job = RB_MIN(job_refs, &session->jobs)) != NULL) {
+        job->client_gone = true;
         job_orphan(core, job, now_ns);
         if (job->in_flight == 0)
             job_free(core, job);
     }
     LIST_REMOVE(session, link);
+    if (session->crew != NULL)
+        session->crew->sessions--;
     session->owner->sessions--;
     core->session_count--;
     free(session);
@@ -214,7 +244,22 @@ static bool next_control(struct core *core, struct action *action)
     static const enum action_type types[] = {
         [CONTROL_YIELD] = ACTION_YIELD, [CONTROL_RECALL] = ACTION_RECALL, [CONTROL_DROP] = ACTION_DROP};
     *action = (struct action){.type = types[chunk->control], .worker = chunk->worker, .chunk = chunk->id};
+    if (chunk->control == CONTROL_DROP)
+        action->drop.client_gone = chunk->job->client_gone;
     chunk->control = CONTROL_NONE;
+    return true;
+}
+
+static bool next_over(struct core *core, struct action *action)
+{
+    struct job *job = LIST_FIRST(&core->over);
+    if (job == NULL)
+        return false;
+    LIST_REMOVE(job, orphan_link);
+    core->out_over = job;
+    *action = (struct action){.type = ACTION_OVER};
+    action->over.job = job->id;
+    action->over.function = job->function;
     return true;
 }
 
@@ -223,7 +268,7 @@ bool core_next(struct core *core, int64_t now_ns, struct action *action)
     settle_last_action(core);
     if (core->changed)
         change_limits(core, now_ns);
-    if (next_control(core, action))
+    if (next_control(core, action) || grants_next(core, action) || next_over(core, action))
         return true;
 
     struct chunk *chunk = chunks_dispatch(core, now_ns);
@@ -233,8 +278,11 @@ bool core_next(struct core *core, int64_t now_ns, struct action *action)
         action->work.first = chunk->first;
         action->work.function = chunk->job->function;
         action->work.items = chunk->items;
+        action->work.credit = chunk->metered ? (uint64_t)chunk->credit : PROTOCOL_COUNT_MAX;
         return true;
     }
+    if (workers_next(core, action, now_ns))
+        return true;
 
     job_try_refused(core);
     struct job *job;

@@ -37,6 +37,14 @@ struct core_config {
     uint32_t queue_depth; /* most chunks queued ahead at a worker; 0: the default (32) */
     int64_t
         queue_ahead_ns; /* what may be queued ahead at a worker, in expected time; 0: the default (1 ms) */
+    /* Of processes; 0: the default */
+    uint64_t first_credit;  /* for results of a chunk, before any are there; 64 KiB */
+    uint64_t head_credit;   /* what the chunk may have for which all others wait, and how much of it may wait
+                               for   the client; 1 MiB */
+    int64_t worker_idle_ns; /* after which an idle one is stopped; 30 s */
+    int64_t worker_age_ns;  /* after which it is when it is idle; 1 h */
+    uint64_t worker_chunks; /* after which it is when it is idle; 100000 */
+    int64_t start_delay_ns; /* after a start that failed; doubled for each further one, to 50 times; 100 ms */
 };
 
 /* What an owner may have; given with each session, the latest one holds. */
@@ -180,6 +188,8 @@ int core_worker_add(struct core *core, struct crew *crew, void *cookie, int64_t 
 void core_worker_gone(struct core *core, struct worker *worker, int64_t now_ns);
 
 void *worker_cookie(const struct worker *worker);
+/* The worker's crew; NULL: it is a thread. */
+struct crew *worker_crew(const struct worker *worker);
 
 /*
  * WORKED from a worker, for the first chunk that it holds.
@@ -199,7 +209,8 @@ int core_worked(struct core *core, struct worker *worker, uint64_t chunk, struct
 int core_parked(struct core *core, struct worker *worker, uint64_t chunk, uint32_t count, int64_t run_ns,
                 int64_t cpu_ns, int64_t now_ns);
 
-/* The job that the worker's running chunk belongs to; NULL when it runs none. */
+/* The open job that the worker's running chunk belongs to; NULL when it runs none, or one of a job that has
+ * ended. */
 struct job *core_worker_job(const struct worker *worker);
 
 /*** Time ***/

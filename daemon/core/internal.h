@@ -3,7 +3,7 @@
  *
  *   core ── owners ── jobs ── segments (items that no worker has)
  *     │        │        └──── chunks (what workers hold, or have answered and is not sent) ── blocks of
- * results └─ workers ──────────────┘
+ * results └─ crews ── workers ─────┘
  */
 #ifndef PMAP_CORE_INTERNAL_H
 #define PMAP_CORE_INTERNAL_H
@@ -19,11 +19,30 @@ enum { WINDOW_DEFAULT = 4 << 20, QUEUE_DEPTH_DEFAULT = 32 };
 /* How much longer than expected a chunk may run before what is queued behind it is taken back. */
 #define OVERRUN_NS INT64_C(2000000)
 
+/* Of processes; see struct core_config. */
+enum { FIRST_CREDIT_DEFAULT = 64 << 10, HEAD_CREDIT_DEFAULT = 1 << 20, WORKER_CHUNKS_DEFAULT = 100000 };
+#define WORKER_IDLE_DEFAULT_NS INT64_C(30000000000)
+#define WORKER_AGE_DEFAULT_NS  INT64_C(3600000000000)
+#define START_DELAY_DEFAULT_NS INT64_C(100000000)
+enum {
+    START_DELAY_DOUBLINGS = 6, /* of START_DELAY at most: 6.4 s, cut to 50 of them */
+    START_DELAY_MOST = 50,
+    IDLE_PER_SLOT = 4,      /* idle processes of all crews together */
+    PARKED_PER_WORKER = 64, /* over which a worker is given nothing but heads */
+    PARKED_PER_SLOT = 4,    /* of a job, over which nothing but its head is begun */
+    DEATHS_MOST = 3,        /* of workers with the same item */
+    HEAD_CREDIT = 1 << 20,  /* what the head's worker may have, for results */
+    HEAD_READY = 1 << 20,   /* what waits to go out when it gets no more */
+};
+/* A worker that dies younger than this counts as one that could not be started. */
+#define WORKER_YOUNG_NS INT64_C(1000000000)
+
 /* Items that no worker has: a run of consecutive indices in one batch. */
 struct segment {
     TAILQ_ENTRY(segment) link;
     uint64_t first;
     struct slice items; /* holds a reference of its batch */
+    uint32_t deaths;    /* workers that died while they were on its first item */
 };
 
 /* Results, as a worker sent them: consecutive indices, or one piece of one result. */
@@ -44,9 +63,13 @@ struct sent {
 enum control { CONTROL_NONE, CONTROL_YIELD, CONTROL_RECALL, CONTROL_DROP };
 
 struct chunk {
-    TAILQ_ENTRY(chunk) worker_link; /* in the order in which the worker runs them; only while worker is set */
-    TAILQ_ENTRY(chunk) job_link;    /* in the order of indices */
+    /* Among the worker's chunks, in the order in which it runs them, or its parked ones; while worker is set
+     */
+    TAILQ_ENTRY(chunk) worker_link;
+    TAILQ_ENTRY(chunk) job_link;     /* in the order of indices */
     TAILQ_ENTRY(chunk) control_link; /* in core->controls while control is set */
+    TAILQ_ENTRY(chunk) thirst_link;  /* in job->thirsty while `thirsty` */
+    TAILQ_ENTRY(chunk) grant_link;   /* in core->grants while grant is not 0 */
     uint64_t id;
     struct job *job;
     struct worker *worker; /* NULL once it has had its worker's last word */
@@ -57,24 +80,56 @@ struct chunk {
     bool in_piece;      /* part of the next item's result has come */
     int64_t expected_ns;
     int64_t started_ns;   /* when it took its slot; meaningless while it is queued */
+    int64_t parked_ns;    /* when it gave it up, its results being still to come; while `parked` */
     int64_t run_ns;       /* that the worker has told of so far */
+    int64_t cpu_ns;       /* likewise */
     int64_t item_run_ns;  /* of that, since an item was last finished */
     struct segment *rest; /* room for what is handed back, so that handing back cannot fail */
     enum control control; /* to be sent */
     enum control asked;   /* sent, or to be sent: the strongest so far */
     struct block_list blocks;
+    uint64_t held;   /* cost of the blocks */
+    uint32_t deaths; /* workers that died while they were on its first item */
+    bool parked;
+    /* Of a process's chunk: what its worker may still send of results. See grants.c. */
+    bool metered, counted, thirsty; /* there is a limit; credit is in job->lent; it is low */
+    int64_t credit, low;            /* low: at which there should be more */
+    uint64_t grant;                 /* part of credit that the worker has not been told of */
 };
 TAILQ_HEAD(chunk_list, chunk);
 
 struct worker {
-    TAILQ_ENTRY(worker) link; /* in idle, hungry or full */
+    TAILQ_ENTRY(worker) link;      /* in its crew's idle or stuffed, in hungry, full or stopping */
+    TAILQ_ENTRY(worker) rest_link; /* in core->resting while `resting` */
     struct worker_list *list;
+    struct crew *crew;
     void *cookie;
     struct chunk_list chunks; /* the first one runs */
-    uint32_t depth;           /* chunks in all */
-    int64_t queued_ns;        /* expected time of all but the first */
+    struct chunk_list parked; /* have run, and their results are still to come */
+    uint32_t depth;           /* chunks, without parked ones */
+    uint32_t parked_count;
+    int64_t queued_ns; /* expected time of all but the first */
+    bool resting;      /* a process that holds nothing */
+    int64_t born_ns, idle_since_ns;
+    uint64_t served; /* id of the lasting job that it ran last; 0: none */
+    uint64_t ran;    /* chunks */
 };
 TAILQ_HEAD(worker_list, worker);
+
+/* Workers that are alike: the threads, or processes of one identity. */
+struct crew {
+    LIST_ENTRY(crew) link;       /* in core->crews */
+    TAILQ_ENTRY(crew) want_link; /* in core->wanting while `starved` is not empty */
+    void *cookie;
+    bool process;
+    struct worker_list idle;    /* those without a chunk */
+    struct worker_list stuffed; /* likewise, but with so many parked ones that they get heads only */
+    TAILQ_HEAD(, job) starved;  /* jobs that could have a chunk run, were there an idle worker */
+    uint32_t workers, starting; /* there; asked for and neither come nor failed */
+    uint32_t sessions, jobs;
+    uint32_t failures;  /* starts that failed, one after the other */
+    int64_t not_before; /* the next start */
+};
 
 RB_HEAD(job_refs, job);
 RB_HEAD(job_ids, job);
@@ -90,14 +145,14 @@ struct owner {
     struct owner_limits limits;
     struct share share;
     bool runnable;
-    bool changed;             /* its limits, and its jobs have not been looked at since */
-    double present;           /* virtual time of the job that was served last */
-    struct job_shares jobs;   /* those that could have a chunk cut */
-    TAILQ_HEAD(, job) capped; /* those that could, were it not for a cap on slots */
+    bool changed;                      /* its limits, and its jobs have not been looked at since */
+    double present;                    /* virtual time of the job that was served last */
+    struct job_shares jobs;            /* those that could have a chunk cut */
+    TAILQ_HEAD(job_list, job) lasting; /* those of them that are lasting, the oldest first */
+    TAILQ_HEAD(, job) capped;          /* those that could, were it not for a cap on slots */
     uint32_t sessions, open_jobs;
     uint32_t lanes;            /* workers that hold a chunk of this owner's */
     uint32_t lanes_before;     /* when its cap was changed last: no more than these may exceed it */
-    uint32_t in_flight;        /* chunks at workers */
     uint64_t granted;          /* sum of its jobs' input windows */
     TAILQ_HEAD(, job) refused; /* jobs whose large items wait until they may exceed the limits */
     struct job *oversized;     /* the job that may hold more than the owner's limit for one large item */
@@ -109,17 +164,20 @@ struct session {
     LIST_ENTRY(session) link;
     struct owner *owner;
     void *cookie;
-    bool blocked; /* its jobs are not in the outbox */
+    struct crew *crew; /* NULL: not known yet */
+    bool blocked;      /* its jobs are not in the outbox */
     struct job_refs jobs;
 };
 
 struct job {
-    RB_ENTRY(job) ref_link;       /* in its session's, while session is set */
-    RB_ENTRY(job) id_link;        /* in core->jobs, likewise */
-    RB_ENTRY(job) share_link;     /* in owner->jobs while `runnable` */
-    TAILQ_ENTRY(job) capped_link; /* in owner->capped while `capped` */
-    TAILQ_ENTRY(job) out_link;    /* in core->outbox while `queued_out` */
-    LIST_ENTRY(job) orphan_link;
+    RB_ENTRY(job) ref_link;        /* in its session's, while session is set */
+    RB_ENTRY(job) id_link;         /* in core->jobs, likewise */
+    RB_ENTRY(job) share_link;      /* in owner->jobs while `runnable` */
+    TAILQ_ENTRY(job) capped_link;  /* in owner->capped while `capped` */
+    TAILQ_ENTRY(job) starved_link; /* in crew->starved while `starved` */
+    TAILQ_ENTRY(job) lasting_link; /* in owner->lasting while `lasting` and `runnable` */
+    TAILQ_ENTRY(job) out_link;     /* in core->outbox while `queued_out` */
+    LIST_ENTRY(job) orphan_link;   /* in core->orphans, or, when nothing is left of it, in core->over */
     TAILQ_ENTRY(job) refused_link; /* in owner->refused while `refused` */
     uint64_t id, ref;
     struct session *session; /* NULL: an orphan, which only waits for its chunks */
@@ -127,7 +185,12 @@ struct job {
     const void *function;
     struct job_options options;
     struct share share;
-    bool runnable, capped, queued_out, opened, cancelled, refused;
+    struct crew *crew; /* whose workers run it; NULL: not known yet */
+    bool runnable, capped, starved, queued_out, opened, cancelled, refused;
+    bool process, lasting, exact, tell_over; /* as job_request has it */
+    bool paused;                             /* nothing of it is begun for now */
+    bool halted;                             /* an item has failed, and nothing of it is begun any more */
+    bool client_gone;                        /* nobody waits for an orphan's last words */
 
     /* Input. in_credit + in_held + in_owed == in_window + in_extra, always. */
     TAILQ_HEAD(segment_list, segment) segments; /* ascending */
@@ -150,7 +213,10 @@ struct job {
     struct block_list ready;   /* to be sent, in order */
     struct chunk *piece_owner; /* unordered: whose large result is going out, so that no other gets between */
     uint64_t held;             /* cost of all blocks */
-    uint64_t in_flight_cost;   /* input cost of unfinished items of chunks at workers */
+    uint64_t ready_cost;       /* of those in `ready` */
+    uint64_t in_flight_cost;   /* input cost of unfinished items of chunks at workers, parked ones left out */
+    uint64_t lent;             /* credit that workers have for results of chunks that were begun */
+    struct chunk_list thirsty; /* chunks whose worker should have more of it; ascending */
     bool sent_piece;           /* the last one that went out was a piece whose next comes */
     int64_t out_credit;        /* what may still be sent */
     STAILQ_HEAD(sent_list, sent) sent;
@@ -160,6 +226,7 @@ struct job {
     uint32_t lanes;             /* workers that hold a chunk of it */
     uint32_t in_flight;         /* chunks at workers */
     uint32_t running;           /* those that hold a slot */
+    uint32_t parked;            /* those that have given it up */
     double item_ns;             /* expected time per item; 0: unknown */
     double growth;              /* cost of results per cost of input, so far */
     uint64_t cost_in, cost_out; /* of finished items */
@@ -187,10 +254,20 @@ struct core {
     LIST_HEAD(, session) sessions;
     struct job_ids jobs;
     LIST_HEAD(, job) orphans;
-    bool changed;                          /* an owner's limits have */
-    TAILQ_HEAD(job_queue, job) outbox;     /* jobs that may have something to tell their sessions */
-    struct chunk_list controls;            /* chunks whose worker is to be told something */
-    struct worker_list idle, hungry, full; /* no chunk; room for queued ones; none */
+    bool changed;                      /* an owner's limits have */
+    TAILQ_HEAD(job_queue, job) outbox; /* jobs that may have something to tell their sessions */
+    struct chunk_list controls;        /* chunks whose worker is to be told something */
+    TAILQ_HEAD(, chunk) grants;        /* chunks whose worker is to be told of more credit */
+    struct crew threads;
+    LIST_HEAD(, crew) crews;    /* without the threads */
+    TAILQ_HEAD(, crew) wanting; /* crews with starved jobs */
+    struct worker_list hungry,
+        full; /* of all crews: they run a chunk, and have room for queued ones, or none */
+    struct worker_list
+        resting; /* processes that hold nothing, the one that has longest first; by rest_link */
+    struct worker_list stopping; /* to be told so, and forgotten */
+    uint32_t resting_count;
+    uint32_t running; /* chunks that hold a slot */
     uint32_t worker_count, runnable_owners, runnable_jobs, capped_jobs;
     int64_t next_check_ns; /* when running chunks are to be looked at */
     uint64_t next_job, next_chunk;
@@ -206,7 +283,10 @@ struct core {
     struct batch *out[RESULTS_BLOCKS_MAX];
     size_t out_count;
     struct batch *out_items;
-    struct job *out_job; /* has ended with that action */
+    struct job *out_job;       /* has ended with that action */
+    struct job *out_over;      /* has been told to be over */
+    struct worker *out_worker; /* is to stop */
+    LIST_HEAD(, job) over;     /* of which nothing is left, to be told */
 };
 
 RB_PROTOTYPE(job_refs, job, ref_link, job_ref_compare)
@@ -229,8 +309,14 @@ void order_update(struct core *core, struct job *job, int64_t now_ns);
 void order_moved(struct core *core, struct job *job, int64_t now_ns);
 /* The job whose turn it is, or NULL. */
 struct job *order_pick(struct core *core, int64_t now_ns);
-/* Could a chunk be cut from it, caps on slots left aside? */
-bool order_has_work(const struct job *job);
+/* Could a chunk be cut from it, caps on slots and want of workers left aside? */
+bool order_has_work(const struct core *core, const struct job *job);
+/* Is what would be cut next its head? There is something (queued_items > 0). */
+bool order_next_is_head(const struct job *job);
+/* The job, whose turn it was, has to wait until a worker of its crew is idle. */
+void order_starve(struct core *core, struct job *job, int64_t now_ns);
+/* A worker of this crew is idle: its jobs wait no longer. */
+void order_feed(struct core *core, struct crew *crew, int64_t now_ns);
 /* Do as many workers hold a chunk of it, or of its owner's, as may? */
 bool order_capped(const struct job *job);
 /* The owner's lanes have come below its cap, or up to it: all of its jobs are looked at. */
@@ -252,40 +338,121 @@ bool job_next(struct core *core, struct job *job, struct action *action, int64_t
 void job_orphan(struct core *core, struct job *job, int64_t now_ns);
 /* Drops all input and results that no worker holds. */
 void job_drop(struct core *core, struct job *job);
-/* Frees it; nothing of it may be at a worker. */
+/* Nothing of it is at a worker: frees it, or has that told first. */
 void job_free(struct core *core, struct job *job);
-/* Index from which the next chunk is cut. There is one (queued_items > 0). */
-struct slice job_cut(struct core *core, struct job *job, uint32_t count, size_t size, uint64_t *first);
-/* The chunk's items without a result are to be cut anew, before all that is behind them. */
-void job_hand_back(struct core *core, struct chunk *chunk);
 /* Gives input credit back for what was delivered, or more of it for a large item, and tells the session when
  * it is time. */
 void job_credit_input(struct core *core, struct job *job);
 /* Gives each owner's first job whose large item had to wait more credit, where the limits allow it now. */
 void job_try_refused(struct core *core);
 
+/*** cut.c: from segments to chunks and back ***/
+
+void cut_add_queued(struct core *core, struct job *job, uint64_t count);
+void cut_sub_queued(struct core *core, struct job *job, uint64_t count);
+/* Has an exact job as many items as a chunk of it must have, or as it will get? */
+bool cut_is_due(const struct job *job);
+/*
+ * Cuts the next chunk's items off the job, which has some (queued_items > 0): `chunk` gets first, items and
+ * deaths. count: how many at most, if the job is not exact. Returns 0 or -ENOMEM.
+ */
+int cut_next(struct core *core, struct job *job, uint32_t count, struct chunk *chunk);
+/* The chunk's items without a result are to be cut anew, before all that is behind them; so many workers have
+ * died on the first of them. */
+void cut_hand_back(struct core *core, struct chunk *chunk, uint32_t deaths);
+/* Leaves the first `count` of the chunk's items without a result to it, and hands the others back. Returns 0
+ * or -ENOMEM. */
+int cut_shorten(struct core *core, struct chunk *chunk, uint32_t count);
+/* The first segment becomes a chunk that no worker has, for results that need none; NULL when memory is
+ * short. */
+struct chunk *cut_void(struct core *core, struct job *job);
+/* The next `count` items of the chunk without a result. */
+struct slice cut_unanswered(const struct chunk *chunk, uint32_t count);
+
+/*** halt.c: jobs that stop before their end ***/
+
+/* Has one of the results failed by itself? */
+bool halt_is_due(const struct batch *results);
+/* Nothing of the job is begun any more. */
+void halt_job(struct core *core, struct job *job, int64_t now_ns);
+/* What waits in segments of a halted job is answered. */
+void halt_queued(struct core *core, struct job *job, int64_t now_ns);
+/* The rest of a halted job's chunk, which its worker has handed back, is answered. Returns 0 or -ENOMEM. */
+int halt_rest(struct core *core, struct chunk *chunk);
+
 /*** results.c: ordering ***/
 
 /* Results of the next records of a chunk, whose items cost input_cost. 0 or -ENOMEM. */
 int results_add(struct core *core, struct chunk *chunk, struct batch *batch, uint64_t input_cost);
-/* The item that the chunk's worker was in the middle of fails: part of its result may have gone out. 0 or
- * -ENOMEM. */
-int results_break(struct core *core, struct chunk *chunk);
+/* The next `count` items of the chunk, which its worker no longer answers, fail: a note of this kind says
+ * why. 0 or -ENOMEM: then some may have. */
+int results_fail(struct core *core, struct chunk *chunk, uint32_t count, uint16_t kind, const char *why);
 /* Moves what may go out now to the job's ready list, and frees chunks that are through. changed: the chunk
  * that has more results, or has had its worker's last word. */
 void results_flush(struct core *core, struct job *job, struct chunk *changed);
 /* The next message of results, into *action; false when there is none or no credit for it. */
 bool results_next(struct core *core, struct job *job, struct action *action);
-/* Drops a list of blocks of this job. */
-void results_drop(struct core *core, struct job *job, struct block_list *blocks);
+/* Drops what is ready, or what a chunk has. */
+void results_drop_ready(struct core *core, struct job *job);
+void results_drop_chunk(struct core *core, struct chunk *chunk);
+
+/*** grants.c: credit for what processes answer ***/
+
+/* The chunk goes to a process. */
+void grants_begin(struct core *core, struct chunk *chunk);
+/* It is begun: its credit counts. */
+void grants_count(struct core *core, struct chunk *chunk);
+/* Its worker has sent results. */
+void grants_use(struct core *core, struct chunk *chunk, uint64_t cost);
+/* Its worker will send no more. */
+void grants_end(struct core *core, struct chunk *chunk);
+/* Gives the job's chunks what they may have now. */
+void grants_look(struct core *core, struct job *job);
+/* ACTION_GRANT, when one is due. */
+bool grants_next(struct core *core, struct action *action);
+
+/*** workers.c: crews, and which of their workers is there for whom ***/
+
+void crew_init(struct crew *crew);
+/* Chunks that may run at once. */
+uint32_t slots_of(const struct core *core);
+/* Is a slot free? */
+bool slot_free(const struct core *core);
+/* Is there a worker that has nothing to do and may run what would be cut next of the job? */
+bool worker_for(const struct job *job);
+/* The one that suits best; NULL when there is none. */
+struct worker *worker_choose(struct core *core, const struct job *job);
+/* Should another worker of this crew be started, the delay after failures left aside? */
+bool start_is_wanted(const struct core *core, const struct crew *crew);
+/* Puts the worker into the list where it belongs now. */
+void worker_relist(struct core *core, struct worker *worker, int64_t now_ns);
+/* ACTION_START and ACTION_STOP, when one is due. */
+bool workers_next(struct core *core, struct action *action, int64_t now_ns);
+/* When time alone makes something of workers due. */
+int64_t workers_deadline(const struct core *core);
+/* Lets those go that have rested for long. */
+void workers_tick(struct core *core, int64_t now_ns);
+/* It is no longer there. */
+void worker_forget(struct core *core, struct worker *worker, int64_t now_ns);
+/* Frees all that is left of workers and crews. */
+void workers_free(struct core *core);
 
 /*** chunks.c: what workers do ***/
 
 void chunk_free(struct core *core, struct chunk *chunk);
+/* Puts it into its job's list. */
+void chunk_insert(struct job *job, struct chunk *chunk);
+/* Takes it out of its worker's queue, whose next chunk starts if this one ran. correct: its run_ns is the
+ * whole truth. */
+void chunks_leave_queue(struct core *core, struct chunk *chunk, bool correct, int64_t now_ns);
+/* Takes it off its worker, whose last word on it has come. */
+void chunks_leave_worker(struct core *core, struct chunk *chunk, bool correct, int64_t now_ns);
 
 /* Cuts the next chunk and gives it to a worker; NULL when none is due. */
 struct chunk *chunks_dispatch(struct core *core, int64_t now_ns);
 /* Asks for something to be sent to the chunk's worker, unless something as strong was. */
 void chunks_control(struct core *core, struct chunk *chunk, enum control control);
+/* Asks for all that the job has at workers: what was begun is to stop where it can, the rest to come back. */
+void chunks_call_back(struct core *core, struct job *job);
 
 #endif

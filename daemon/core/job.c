@@ -1,6 +1,6 @@
 /*
- * A job's life and its input: what the client may send, what waits to be cut, what is handed back, and what
- * its session is told next. Results and their order are in results.c.
+ * A job's life and its input: what the client may send, what waits to be cut, and what its session is told
+ * next. Cutting is in cut.c, results and their order in results.c.
  */
 #include "daemon/core/internal.h"
 
@@ -15,12 +15,6 @@ enum {
      * was some before the last one, rises above 0 again. */
     PIECE_GRANT = PROTOCOL_MESSAGE_MAX + RECORD_COST,
 };
-
-struct job *core_job_find(struct session *session, uint64_t ref)
-{
-    struct job key = {.ref = ref};
-    return RB_FIND(job_refs, &session->jobs, &key);
-}
 
 /*
  * The input window of a new job: each job is sure of its part of what its owner may hold, the rest is lent in
@@ -85,10 +79,18 @@ int core_job_open(struct core *core, struct session *session, const struct job_r
     job->owner = owner;
     job->function = request->function;
     job->options = request->options;
+    job->process = request->process;
+    job->lasting = request->lasting;
+    job->exact = request->exact && request->options.chunksize > 0;
+    job->tell_over = request->tell_over;
+    job->crew = request->process ? session->crew : &core->threads;
+    if (job->crew != NULL)
+        job->crew->jobs++;
     share_init(&job->share, 1);
     job->share.since_ns = now_ns;
     TAILQ_INIT(&job->segments);
     TAILQ_INIT(&job->chunks);
+    TAILQ_INIT(&job->thirsty);
     STAILQ_INIT(&job->ready);
     STAILQ_INIT(&job->sent);
     job->next_index = request->first;
@@ -123,20 +125,6 @@ static void sub_held(struct core *core, struct job *job, uint64_t cost)
 {
     job->owner->held_bytes -= cost;
     core->held_bytes -= cost;
-}
-
-static void add_queued(struct core *core, struct job *job, uint64_t count)
-{
-    job->queued_items += count;
-    job->owner->queued_items += count;
-    core->queued_items += count;
-}
-
-static void sub_queued(struct core *core, struct job *job, uint64_t count)
-{
-    job->queued_items -= count;
-    job->owner->queued_items -= count;
-    core->queued_items -= count;
 }
 
 void job_tell(struct core *core, struct job *job)
@@ -256,16 +244,17 @@ int core_job_items(struct core *core, struct job *job, uint64_t first, struct ba
     if (!batch->more) {
         job->next_index += batch->count;
         skip_done(job);
-        add_queued(core, job, batch->count);
-        order_update(core, job, now_ns);
+        cut_add_queued(core, job, batch->count);
+        if (job->halted)
+            halt_queued(core, job, now_ns);
     }
+    order_update(core, job, now_ns);
     job_credit_input(core, job);
     return 0;
 }
 
 int core_job_end(struct core *core, struct job *job, uint64_t total, int64_t now_ns)
 {
-    (void)now_ns;
     settle_last_action(core);
     if (job->cancelled)
         return 0;
@@ -273,6 +262,7 @@ int core_job_end(struct core *core, struct job *job, uint64_t total, int64_t now
     if (job->ended || job->piece != NULL || total != job->next_index)
         return -EPROTO;
     job->ended = true;
+    order_update(core, job, now_ns);
     job_tell(core, job);
     return 0;
 }
@@ -408,53 +398,6 @@ int core_job_credit(struct core *core, struct job *job, uint64_t bytes, int64_t 
     return 0;
 }
 
-/*** Cutting ***/
-
-struct slice job_cut(struct core *core, struct job *job, uint32_t count, size_t size, uint64_t *first)
-{
-    struct segment *segment = TAILQ_FIRST(&job->segments);
-    struct slice cut = slice_cut(&segment->items, count, size);
-    *first = segment->first;
-    batch_ref(cut.batch);
-    segment->first += cut.count;
-    sub_queued(core, job, cut.count);
-    if (segment->items.count == 0) {
-        if (job->gather == cut.batch)
-            job->gather = NULL;
-        TAILQ_REMOVE(&job->segments, segment, link);
-        batch_unref(cut.batch);
-        spare_give(&core->spare_segments, segment);
-    }
-    return cut;
-}
-
-void job_hand_back(struct core *core, struct chunk *chunk)
-{
-    struct job *job = chunk->job;
-    struct segment *rest = chunk->rest;
-    chunk->rest = NULL;
-    rest->first = chunk->first + chunk->done;
-    rest->items = chunk->items;
-    rest->items.first += chunk->done;
-    rest->items.count -= chunk->done;
-    rest->items.offset += chunk->done_offset;
-    rest->items.size -= chunk->done_offset;
-    batch_ref(rest->items.batch);
-    chunk->items.count = chunk->done;
-    chunk->items.size = chunk->done_offset;
-
-    struct segment *behind;
-    TAILQ_FOREACH (behind, &job->segments, link) {
-        if (behind->first > rest->first)
-            break;
-    }
-    if (behind != NULL)
-        TAILQ_INSERT_BEFORE(behind, rest, link);
-    else
-        TAILQ_INSERT_TAIL(&job->segments, rest, link);
-    add_queued(core, job, rest->items.count);
-}
-
 /*** Output and end ***/
 
 static bool is_complete(const struct job *job)
@@ -497,6 +440,7 @@ bool job_next(struct core *core, struct job *job, struct action *action, int64_t
             job_orphan(core, job, now_ns);
             core->out_job = job;
         } else {
+            grants_look(core, job);
             order_update(core, job, now_ns);
         }
         return true;
@@ -543,16 +487,16 @@ void job_drop(struct core *core, struct job *job)
         batch_unref(segment->items.batch);
         spare_give(&core->spare_segments, segment);
     }
-    sub_queued(core, job, job->queued_items);
+    cut_sub_queued(core, job, job->queued_items);
     job->gather = NULL;
     batch_unref(job->piece);
     job->piece = job->piece_last = NULL;
     set_refused(core, job, false);
-    results_drop(core, job, &job->ready);
+    results_drop_ready(core, job);
     struct chunk *chunk, *next;
     for (chunk = TAILQ_FIRST(&job->chunks); chunk != NULL; chunk = next) {
         next = TAILQ_NEXT(chunk, job_link);
-        results_drop(core, job, &chunk->blocks);
+        results_drop_chunk(core, chunk);
         if (chunk->worker != NULL) {
             chunks_control(core, chunk, CONTROL_DROP);
             continue;
@@ -593,8 +537,42 @@ void job_orphan(struct core *core, struct job *job, int64_t now_ns)
 
 void job_free(struct core *core, struct job *job)
 {
-    (void)core;
     LIST_REMOVE(job, orphan_link);
+    if (job->crew != NULL)
+        job->crew->jobs--;
+    if (job->tell_over) {
+        LIST_INSERT_HEAD(&core->over, job, orphan_link);
+        return;
+    }
     free(job->done);
     free(job);
+}
+
+/*** Looking one up ***/
+
+struct job *core_job_find(struct session *session, uint64_t ref)
+{
+    struct job key = {.ref = ref};
+    return RB_FIND(job_refs, &session->jobs, &key);
+}
+
+struct job *core_job_by_id(const struct core *core, uint64_t id)
+{
+    struct job key = {.id = id};
+    return RB_FIND(job_ids, (struct job_ids *)&core->jobs, &key);
+}
+
+uid_t core_job_owner(const struct job *job)
+{
+    return job->owner->uid;
+}
+
+struct session *core_job_session(const struct job *job)
+{
+    return job->session;
+}
+
+uint64_t core_job_ref(const struct job *job)
+{
+    return job->ref;
 }

@@ -53,7 +53,7 @@ RB_GENERATE(owner_shares, owner, share_link, owner_share_compare)
 
 uint32_t order_slots(const struct core *core, const struct job *job)
 {
-    uint32_t slots = core->worker_count;
+    uint32_t slots = slots_of(core);
     if (job->options.slots != 0 && job->options.slots < slots)
         slots = job->options.slots;
     if (job->owner->limits.slots != 0 && job->owner->limits.slots < slots)
@@ -61,11 +61,10 @@ uint32_t order_slots(const struct core *core, const struct job *job)
     return slots;
 }
 
-/* Is what would be cut next the head, with nothing before it that waits to be sent? Then nothing may hold it.
- */
-static bool next_is_head(const struct job *job)
+/* With nothing before it that waits to be sent: then nothing may hold it. */
+bool order_next_is_head(const struct job *job)
 {
-    if (!STAILQ_EMPTY(&job->ready))
+    if (job->queued_items == 0 || !STAILQ_EMPTY(&job->ready))
         return false;
     const struct chunk *chunk = TAILQ_FIRST(&job->chunks);
     if (chunk == NULL)
@@ -73,12 +72,25 @@ static bool next_is_head(const struct job *job)
     return !job->options.unordered && TAILQ_FIRST(&job->segments)->first < chunk->first;
 }
 
-bool order_has_work(const struct job *job)
+/* What the results held will grow to with what was begun. A process can send no more than it has credit for,
+ * and keeps the rest to itself. */
+static double expected_results(const struct job *job)
 {
-    if (job->session == NULL || job->cancelled || job->queued_items == 0)
+    double coming = job->growth * (double)job->in_flight_cost;
+    if (job->process && coming > (double)job->lent)
+        coming = (double)job->lent;
+    return (double)job->held + coming;
+}
+
+bool order_has_work(const struct core *core, const struct job *job)
+{
+    if (job->session == NULL || job->cancelled || job->queued_items == 0 || job->paused || job->crew == NULL)
         return false;
-    double expected = (double)job->held + job->growth * (double)job->in_flight_cost;
-    return expected < (double)job->in_window || next_is_head(job);
+    if (job->exact && !cut_is_due(job))
+        return false;
+    bool room = expected_results(job) < (double)job->in_window &&
+                (job->parked == 0 || job->parked < PARKED_PER_SLOT * order_slots(core, job));
+    return room || order_next_is_head(job);
 }
 
 bool order_capped(const struct job *job)
@@ -162,12 +174,43 @@ static void owner_update(struct core *core, struct owner *owner, int64_t now_ns)
     RB_INSERT(owner_shares, &core->runnable, owner);
 }
 
+static void set_starved(struct core *core, struct job *job, bool starved)
+{
+    struct crew *crew = job->crew;
+    job->starved = starved;
+    if (starved) {
+        if (TAILQ_EMPTY(&crew->starved))
+            TAILQ_INSERT_TAIL(&core->wanting, crew, want_link);
+        TAILQ_INSERT_TAIL(&crew->starved, job, starved_link);
+    } else {
+        TAILQ_REMOVE(&crew->starved, job, starved_link);
+        if (TAILQ_EMPTY(&crew->starved))
+            TAILQ_REMOVE(&core->wanting, crew, want_link);
+    }
+}
+
+static void insert_lasting(struct owner *owner, struct job *job)
+{
+    struct job *before;
+    TAILQ_FOREACH_REVERSE(before, &owner->lasting, job_list, lasting_link)
+    {
+        if (before->id < job->id)
+            break;
+    }
+    if (before != NULL)
+        TAILQ_INSERT_AFTER(&owner->lasting, before, job, lasting_link);
+    else
+        TAILQ_INSERT_HEAD(&owner->lasting, job, lasting_link);
+}
+
 static void job_update(struct core *core, struct job *job, int64_t now_ns)
 {
     struct owner *owner = job->owner;
-    bool work = order_has_work(job);
-    bool runnable = work && !order_capped(job);
-    bool held_up = work && !runnable;
+    bool work = order_has_work(core, job);
+    bool held_up = work && order_capped(job);
+    if (job->starved && (!work || held_up || worker_for(job)))
+        set_starved(core, job, false);
+    bool runnable = work && !held_up && !job->starved;
     if (held_up != job->capped) {
         job->capped = held_up;
         core->capped_jobs += held_up ? 1 : -1;
@@ -184,9 +227,13 @@ static void job_update(struct core *core, struct job *job, int64_t now_ns)
         job_wake(core, job, now_ns);
         job->share.key = share_key(&job->share, now_ns);
         RB_INSERT(job_shares, &owner->jobs, job);
+        if (job->lasting)
+            insert_lasting(owner, job);
     } else {
         core->runnable_jobs--;
         RB_REMOVE(job_shares, &owner->jobs, job);
+        if (job->lasting)
+            TAILQ_REMOVE(&owner->lasting, job, lasting_link);
     }
 }
 
@@ -194,6 +241,21 @@ void order_update(struct core *core, struct job *job, int64_t now_ns)
 {
     job_update(core, job, now_ns);
     owner_update(core, job->owner, now_ns);
+}
+
+void order_starve(struct core *core, struct job *job, int64_t now_ns)
+{
+    set_starved(core, job, true);
+    order_update(core, job, now_ns);
+}
+
+void order_feed(struct core *core, struct crew *crew, int64_t now_ns)
+{
+    struct job *job, *next;
+    for (job = TAILQ_FIRST(&crew->starved); job != NULL; job = next) {
+        next = TAILQ_NEXT(job, starved_link);
+        order_update(core, job, now_ns);
+    }
 }
 
 void order_owner_freed(struct core *core, struct owner *owner, int64_t now_ns)
@@ -245,12 +307,36 @@ void order_moved(struct core *core, struct job *job, int64_t now_ns)
     }
 }
 
+/*
+ * A child that serves a lasting job is that job's, so jobs of this kind do not share: the oldest of an
+ * owner's goes first, as far as it can, and no other is ahead of it in the order.
+ */
+static bool wait_for_older(struct owner *owner, struct job *job, int64_t now_ns)
+{
+    struct job *older = TAILQ_FIRST(&owner->lasting);
+    while (older != job && older->options.priority != job->options.priority)
+        older = TAILQ_NEXT(older, lasting_link);
+    if (older == job)
+        return false;
+    RB_REMOVE(job_shares, &owner->jobs, older);
+    older->share.key = share_key(&older->share, now_ns);
+    RB_INSERT(job_shares, &owner->jobs, older);
+    RB_REMOVE(job_shares, &owner->jobs, job);
+    share_wake(&job->share, older->share.key, now_ns);
+    job->share.key = older->share.key;
+    RB_INSERT(job_shares, &owner->jobs, job);
+    return true;
+}
+
 struct job *order_pick(struct core *core, int64_t now_ns)
 {
     struct owner *owner = least_owner(core, now_ns);
     if (owner == NULL)
         return NULL;
-    struct job *job = least_job(owner, RB_MIN(job_shares, &owner->jobs)->options.priority, now_ns);
+    int32_t priority = RB_MIN(job_shares, &owner->jobs)->options.priority;
+    struct job *job = least_job(owner, priority, now_ns);
+    while (job->lasting && wait_for_older(owner, job, now_ns))
+        job = least_job(owner, priority, now_ns);
     core->present = owner->share.key > core->present ? owner->share.key : core->present;
     owner->present = job->share.key > owner->present ? job->share.key : owner->present;
     return job;

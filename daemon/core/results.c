@@ -7,29 +7,54 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static void count_block(struct core *core, struct job *job, const struct block *block, int sign)
+static void add_held(struct core *core, struct job *job, uint64_t cost)
 {
-    uint64_t cost = batch_cost(block->batch);
-    if (sign > 0) {
-        job->held += cost;
-        job->owner->held_bytes += cost;
-        core->held_bytes += cost;
-    } else {
-        job->held -= cost;
-        job->owner->held_bytes -= cost;
-        core->held_bytes -= cost;
-    }
+    job->held += cost;
+    job->owner->held_bytes += cost;
+    core->held_bytes += cost;
 }
 
-void results_drop(struct core *core, struct job *job, struct block_list *blocks)
+static void sub_held(struct core *core, struct job *job, uint64_t cost)
+{
+    job->held -= cost;
+    job->owner->held_bytes -= cost;
+    core->held_bytes -= cost;
+}
+
+static void drop_blocks(struct core *core, struct block_list *blocks)
 {
     struct block *block;
     while ((block = STAILQ_FIRST(blocks)) != NULL) {
         STAILQ_REMOVE_HEAD(blocks, link);
-        count_block(core, job, block, -1);
         batch_unref(block->batch);
         spare_give(&core->spare_blocks, block);
     }
+}
+
+void results_drop_ready(struct core *core, struct job *job)
+{
+    drop_blocks(core, &job->ready);
+    sub_held(core, job, job->ready_cost);
+    job->ready_cost = 0;
+}
+
+void results_drop_chunk(struct core *core, struct chunk *chunk)
+{
+    drop_blocks(core, &chunk->blocks);
+    sub_held(core, chunk->job, chunk->held);
+    chunk->held = 0;
+}
+
+/* Further attempts that the results' notes tell of. */
+static uint64_t retries_of(const struct batch *batch)
+{
+    uint64_t retries = 0;
+    for (uint32_t i = 0; i < batch->note_count; i++) {
+        struct note note = note_load(batch->notes + (size_t)NOTE_SIZE * i);
+        if (note.kind == NOTE_ATTEMPTS && note.code > 1)
+            retries += note.code - 1U;
+    }
+    return retries;
 }
 
 int results_add(struct core *core, struct chunk *chunk, struct batch *batch, uint64_t input_cost)
@@ -44,8 +69,11 @@ int results_add(struct core *core, struct chunk *chunk, struct batch *batch, uin
     block->first = chunk->first + chunk->done;
     block->input_cost = input_cost;
     STAILQ_INSERT_TAIL(&chunk->blocks, block, link);
-    count_block(core, job, block, +1);
+    uint64_t cost = batch_cost(batch);
+    chunk->held += cost;
+    add_held(core, job, cost);
     job->report.bytes_out += batch->size;
+    job->report.retried += retries_of(batch);
     if (!batch->more) {
         uint32_t failed = results_failed(batch);
         job->report.items += batch->count;
@@ -57,51 +85,61 @@ int results_add(struct core *core, struct chunk *chunk, struct batch *batch, uin
     return 0;
 }
 
+/*** Results that the core makes ***/
+
+/* Records in a batch of them. */
+enum { FAIL_RECORDS = 256 };
+
 static void free_plain(struct batch *batch)
 {
     free(batch);
 }
 
-/* One failed result, without bytes, whose note says why. */
-static struct batch *broken_result(const char *why)
+/* Failed results, without bytes, whose notes say why. */
+static struct batch *failed_results(uint32_t count, uint16_t kind, const char *why)
 {
-    struct {
-        struct batch batch;
-        uint8_t length[4], time[8], note[NOTE_SIZE];
-    } *memory = calloc(1, sizeof *memory);
-    if (memory == NULL)
+    size_t text = strlen(why);
+    struct batch *batch = calloc(1, sizeof *batch + count * (4 + 8 + NOTE_SIZE + text));
+    if (batch == NULL)
         return NULL;
-    if (batch_init(&memory->batch, memory->length, sizeof memory->length, memory->note, 0, free_plain) < 0) {
-        free(memory);
+    uint8_t *lengths = (uint8_t *)(batch + 1), *times = lengths + 4 * (size_t)count;
+    uint8_t *notes = times + 8 * (size_t)count, *texts = notes + (size_t)NOTE_SIZE * count;
+    if (batch_init(batch, lengths, 4 * (size_t)count, texts, 0, free_plain) < 0) {
+        free(batch);
         return NULL;
     }
-    struct note note = {.kind = NOTE_ERROR, .text_len = (uint32_t)strlen(why)};
-    note_store(memory->note, &note);
-    memory->batch.times = memory->time;
-    memory->batch.notes = memory->note;
-    memory->batch.note_count = 1;
-    memory->batch.note_text = (const uint8_t *)why;
-    memory->batch.note_text_size = note.text_len;
-    return &memory->batch;
+    for (uint32_t i = 0; i < count; i++) {
+        struct note note = {.record = i, .kind = kind, .text_len = (uint32_t)text};
+        note_store(notes + (size_t)NOTE_SIZE * i, &note);
+        memcpy(texts + text * i, why, text);
+    }
+    batch->times = times;
+    batch->notes = notes;
+    batch->note_count = count;
+    batch->note_text = texts;
+    batch->note_text_size = text * count;
+    return batch;
 }
 
-int results_break(struct core *core, struct chunk *chunk)
+int results_fail(struct core *core, struct chunk *chunk, uint32_t count, uint16_t kind, const char *why)
 {
-    struct batch *batch = broken_result("its worker died in the middle of its result");
-    if (batch == NULL)
-        return -ENOMEM;
-    struct slice item = chunk->items;
-    item.first += chunk->done;
-    item.offset += chunk->done_offset;
-    item.size -= chunk->done_offset;
-    struct slice one = slice_cut(&item, 1, 1);
-    int rc = results_add(core, chunk, batch, slice_cost(&one));
-    batch_unref(batch);
-    if (rc < 0)
-        return rc;
-    chunk->in_piece = false;
-    chunk->done++;
-    chunk->done_offset += one.size;
+    /* Of the first one a piece may have come, which this ends: it is a message of its own. */
+    uint32_t most = chunk->in_piece ? 1 : FAIL_RECORDS;
+    for (; count > 0; most = FAIL_RECORDS) {
+        uint32_t now = count < most ? count : most;
+        struct batch *batch = failed_results(now, kind, why);
+        if (batch == NULL)
+            return -ENOMEM;
+        struct slice items = cut_unanswered(chunk, now);
+        int rc = results_add(core, chunk, batch, slice_cost(&items));
+        batch_unref(batch);
+        if (rc < 0)
+            return rc;
+        chunk->in_piece = false;
+        chunk->done += now;
+        chunk->done_offset += items.size;
+        count -= now;
+    }
     return 0;
 }
 
@@ -119,6 +157,8 @@ static void flush_ordered(struct core *core, struct job *job)
         if (segment != NULL && segment->first < chunk->first)
             break; /* something before it was handed back */
         STAILQ_CONCAT(&job->ready, &chunk->blocks);
+        job->ready_cost += chunk->held;
+        chunk->held = 0;
         if (chunk->worker != NULL)
             break;
         end_chunk(core, job, chunk);
@@ -134,6 +174,9 @@ static void flush_chunk_unordered(struct job *job, struct chunk *chunk)
             return;
         STAILQ_REMOVE_HEAD(&chunk->blocks, link);
         STAILQ_INSERT_TAIL(&job->ready, block, link);
+        uint64_t cost = batch_cost(block->batch);
+        job->ready_cost += cost;
+        chunk->held -= cost;
         job->piece_owner = block->batch->more ? chunk : NULL;
     }
 }
@@ -197,7 +240,6 @@ bool results_next(struct core *core, struct job *job, struct action *action)
     do {
         const struct batch *batch = block->batch;
         STAILQ_REMOVE_HEAD(&job->ready, link);
-        count_block(core, job, block, -1);
         core->out[core->out_count++] = block->batch;
         action->results.records += batch->count;
         action->results.size += batch->size;
@@ -210,6 +252,8 @@ bool results_next(struct core *core, struct job *job, struct action *action)
              block->first == action->results.first + action->results.records &&
              size + frames_size(block->batch) <= RESULTS_SIZE_SOFT && sent->cost < (uint64_t)job->out_credit);
     action->results.count = core->out_count;
+    job->ready_cost -= sent->cost;
+    sub_held(core, job, sent->cost);
     job->out_credit -= (int64_t)sent->cost;
     job->sent_cost += sent->cost;
     STAILQ_INSERT_TAIL(&job->sent, sent, link);

@@ -3,18 +3,13 @@
 
 void core_counts(const struct core *core, struct core_counts *counts)
 {
-    uint32_t busy = 0, waiting = 0;
-    const struct worker *worker;
-    TAILQ_FOREACH (worker, &core->hungry, link)
-        busy++;
-    TAILQ_FOREACH (worker, &core->full, link)
-        busy++;
+    uint32_t waiting = 0;
     struct job *job;
     RB_FOREACH (job, job_ids, (struct job_ids *)&core->jobs)
         waiting += job->queued_items > 0;
     *counts = (struct core_counts){
         .workers = core->worker_count,
-        .busy = busy,
+        .busy = core->running,
         .sessions = core->session_count,
         .owners = core->owner_count,
         .jobs = core->job_count,

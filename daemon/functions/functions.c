@@ -70,19 +70,24 @@ static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len)
     return d[a_len][b_len];
 }
 
+size_t function_distance(const char *name, size_t len, const char *other, size_t other_len)
+{
+    if (len > NAME_MAX_LEN || other_len > NAME_MAX_LEN)
+        return SIZE_MAX;
+    size_t longer = len > other_len ? len : other_len;
+    size_t away = distance(name, len, other, other_len);
+    return away <= DISTANCE_MAX && away <= (longer + 2) / 3 ? away : SIZE_MAX;
+}
+
 const char *function_suggest(const char *name, size_t len)
 {
     const char *best = NULL;
-    size_t best_distance = DISTANCE_MAX + 1;
-    if (len > NAME_MAX_LEN)
-        return NULL;
+    size_t nearest = SIZE_MAX;
     for (size_t i = 0; i < TABLE_COUNT; i++) {
-        size_t table_len = strlen(table[i].name);
-        size_t longer = len > table_len ? len : table_len;
-        size_t away = distance(name, len, table[i].name, table_len);
-        if (away < best_distance && away <= (longer + 2) / 3) {
+        size_t away = function_distance(name, len, table[i].name, strlen(table[i].name));
+        if (away < nearest) {
             best = table[i].name;
-            best_distance = away;
+            nearest = away;
         }
     }
     return best;

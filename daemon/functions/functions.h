@@ -91,4 +91,10 @@ const struct function *function_find(const char *name, size_t len);
  */
 const char *function_suggest(const char *name, size_t len);
 
+/*
+ * How far `other` is from the name that was given, if a user may have meant it, by the same rule; else
+ * SIZE_MAX.
+ */
+size_t function_distance(const char *name, size_t len, const char *other, size_t other_len);
+
 #endif

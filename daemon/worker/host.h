@@ -25,7 +25,9 @@
  * out.
  *
  * Who is to blame: a host that ends in any other way was ended by the item that `current` names, save
- * pmap-exec, in which no user's code runs: its present item counts as not run.
+ * pmap-exec, in which no user's code runs: its present item counts as not run. A module's chunk function has
+ * several items in hand at once (`together`): where the host dies of such a call, it is nobody's fault yet,
+ * and the worker starts another with the chunk's rest and `single`, so that the next death names one item.
  *
  * Retries: a host tries an item again that fails, up to --retries times, and leaves only the last attempt's
  * result, with a note ATTEMPTS. Where the host itself dies, the worker starts another one with that item
@@ -87,7 +89,8 @@ struct arena {
     uint64_t notes, notes_room;
     uint64_t slot;     /* PMAP_SLOT, from 1 */
     uint64_t attempts; /* that the chunk's first item has had in hosts that died of it */
-    uint64_t reserved[16];
+    uint64_t single; /* not 0: a host died with several items in hand, so this one is to take one at a time */
+    uint64_t reserved[15];
 
     /* Written by the host, each with release order once what it counts is in place; at 256. */
     _Atomic uint64_t current; /* 1 + the item that it is on; 0: none, what happens is not an item's fault */
@@ -97,8 +100,10 @@ struct arena {
         bytes_used; /* also by the present item's beginning, where that is more than the done ones' */
     _Atomic uint64_t notes_used; /* whole notes only; notes of the present item may come before it is done */
     _Atomic uint64_t cpu_ns;     /* CPU time spent on the chunk so far */
+    _Atomic uint64_t
+        together; /* items from the current one on that one call has in hand; 0 and 1: that one */
 };
-_Static_assert(sizeof(struct arena) == 256 + 48, "Python reads it too");
+_Static_assert(sizeof(struct arena) == 256 + 56, "Python reads it too");
 
 /*
  * Results. The bytes of the done items are one after the other from `bytes` on: out_lengths[i] of item i,

@@ -1,7 +1,7 @@
 /*
  * The benchmarks' figures over libpmap, on a connection that is open: a map of 1000 numbers, one item's round
- * trip, and the rate of small items in chunks of one. Every result is compared with what it must be. Prints
- * one line of JSON.
+ * trip (by a pool thread, or in a process of the user's), and the rate of small items in chunks of one. Every
+ * result is compared with what it must be. Prints one line of JSON.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -201,6 +201,16 @@ static int run_one(pmap *pool, uint64_t count)
     return time_rounds(pool, "one", &work, count);
 }
 
+static int run_isolate(pmap *pool, uint64_t count)
+{
+    struct work work = {.function = "echo",
+                        .options = {.isolate = 1},
+                        .items = 1,
+                        .item = sixteen_bytes,
+                        .expected = sixteen_bytes};
+    return time_rounds(pool, "isolate", &work, count);
+}
+
 static int run_rate(pmap *pool, uint64_t count)
 {
     struct work work = {.function = "echo",
@@ -222,7 +232,10 @@ static const struct {
     const char *name;
     int (*run)(pmap *pool, uint64_t count);
     uint64_t count; /* rounds, or items */
-} modes[] = {{"map1000", run_map1000, 1000}, {"one", run_one, 20000}, {"rate", run_rate, 1000000}};
+} modes[] = {{"map1000", run_map1000, 1000},
+             {"one", run_one, 20000},
+             {"isolate", run_isolate, 10000},
+             {"rate", run_rate, 1000000}};
 
 enum { MODES = sizeof modes / sizeof modes[0] };
 
@@ -236,7 +249,7 @@ int main(int argc, char **argv)
     errno = 0;
     long long count = argc == 4 ? strtoll(argv[3], &end, 10) : 0;
     if (argc < 3 || argc > 4 || mode == MODES || errno || (end && (*end || count < 1 || count > MAX_COUNT))) {
-        fputs("usage: bench_libpmap map1000|one|rate ENDPOINT [COUNT]\n", stderr);
+        fputs("usage: bench_libpmap map1000|one|isolate|rate ENDPOINT [COUNT]\n", stderr);
         return 2;
     }
     pmap *pool = NULL;

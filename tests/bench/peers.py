@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Python's multiprocessing.Pool for each case of the benchmarks: what a user would write instead of pmapc.
 
-peers.py cube50000 SLOTS | square1m | text FILE CHUNK | warm CALLS      (CHUNK 0: the pool's own choice)
+peers.py cube50000 SLOTS | square1m | strings FILE | text FILE CHUNK | warm CALLS   (CHUNK 0: the pool's choice)
 square1000 is a program for `python3 -c`, in SQUARE_1000. Results are written fast, one a line.
 """
 
@@ -44,6 +44,18 @@ def square1m():
         write_numbers(pool.map(square, range(1000000)))
 
 
+def square_text(x):
+    return int(x) ** 2
+
+
+def strings(name):
+    """Squares of the numbers that are a file's lines."""
+    with open(name, encoding="ascii") as file:
+        lines = file.read().splitlines()
+    with Pool(2) as pool:
+        write_numbers(pool.map(square_text, lines))
+
+
 def text(name, chunk):
     """Maps over the open file itself, as the tutorial does."""
     with open(name, encoding="utf-8") as file, Pool(2) as pool:
@@ -74,7 +86,7 @@ def square1000():
     exec(SQUARE_1000, globals())  # the same program from this file, to try it by hand
 
 
-CASES = {f.__name__: f for f in (square1000, cube50000, square1m, text, warm)}
+CASES = {f.__name__: f for f in (square1000, cube50000, square1m, strings, text, warm)}
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in CASES:

@@ -6,6 +6,8 @@ Nothing here knows a case. Every wait has a limit, and a process that outlives i
 import os
 import select
 import signal
+import socket
+import struct
 import time
 
 
@@ -13,12 +15,19 @@ class BenchError(Exception):
     """A program that could not be run, failed, took too long or printed the wrong thing."""
 
 
-class Process:
-    """A program in a process group of its own; stdin, stdout and stderr are files by name, or descriptors."""
+class Skipped(Exception):
+    """A case cannot be measured here: something that it needs is not there."""
 
-    def __init__(self, argv, stdin=os.devnull, stdout=os.devnull, stderr=os.devnull):
+
+class Process:
+    """
+    A program in a process group of its own; stdin, stdout and stderr are files by name, or descriptors;
+    environment: variables that differ from ours.
+    """
+
+    def __init__(self, argv, stdin=os.devnull, stdout=os.devnull, stderr=os.devnull, environment=None):
         self.argv = argv
-        environment = {k: v for k, v in os.environ.items() if k != "PMAP_ENDPOINT"}
+        variables = {k: v for k, v in os.environ.items() if k != "PMAP_ENDPOINT"} | (environment or {})
         actions = []
         for number, file in enumerate((stdin, stdout, stderr)):
             if isinstance(file, int):
@@ -31,7 +40,7 @@ class Process:
         self.start = time.perf_counter()
         self.wall_s = 0.0
         try:
-            self.pid = os.posix_spawn(argv[0], argv, environment, file_actions=actions, setpgroup=0)
+            self.pid = os.posix_spawn(argv[0], argv, variables, file_actions=actions, setpgroup=0)
         except OSError as error:
             raise BenchError(f"{argv[0]}: {error.strerror}") from error
         self.pidfd = os.pidfd_open(self.pid)
@@ -66,10 +75,10 @@ def tail(file, lines=3):
         return ""
 
 
-def run(argv, folder, stdin=os.devnull, stdout=os.devnull, limit_s=300):
+def run(argv, folder, stdin=os.devnull, stdout=os.devnull, limit_s=300, environment=None):
     """Runs a program to its end and returns its Process; an exit status other than 0 is an error."""
     errors = os.path.join(folder, "stderr")
-    process = Process(argv, stdin, stdout, errors)
+    process = Process(argv, stdin, stdout, errors, environment)
     try:
         if not process.wait(limit_s):
             raise BenchError(f"{' '.join(argv[:3])}: still running after {limit_s} s")
@@ -95,6 +104,47 @@ def cpu_seconds(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
         fields = file.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def has_descendant(ancestor, name):
+    """True if a process of that name (its comm) is a child of that pid's, or a child's child's …"""
+    parents, named = {}, []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+                comm, rest = file.read().split("(", 1)[1].rsplit(")", 1)
+        except OSError:  # it has ended meanwhile
+            continue
+        parents[int(pid)] = int(rest.split()[1])
+        if comm == name:
+            named.append(int(pid))
+    for pid in named:
+        while pid in parents and pid != ancestor:
+            pid = parents[pid]
+        if pid == ancestor:
+            return True
+    return False
+
+
+def stop_listener(path):
+    """Ends the pmapd that listens at a socket, if there is one: the kernel says which process that is."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(path)
+        except OSError:
+            return
+        size = struct.calcsize("3i")  # struct ucred
+        pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    pidfd = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if not poll.poll(15000):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            raise BenchError(f"the pmapd at {path} did not stop within 15 s")
+    finally:
+        os.close(pidfd)
 
 
 class Daemon:

@@ -1,7 +1,8 @@
 /*
  * The bare ZeroMQ skeleton of pmapd's shape, the yardstick of the benchmarks: a client's DEALER over ipc to a
- * broker's ROUTER, over inproc to pool threads and back, frames passed on as they are. No protocol, accounts,
- * order or limits: what pmapd costs above this is its own. Every mode prints one line of JSON.
+ * broker's ROUTER, over inproc to pool threads (or over ipc to worker processes) and back, frames passed on
+ * as they are. No protocol, accounts, order or limits: what pmapd costs above this is its own. Every mode
+ * prints one line of JSON.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -27,7 +28,7 @@ enum {
 
 struct options {
     int64_t count; /* messages to time; 0: the mode's own number */
-    int workers;   /* pool threads; 0: the mode's own number */
+    int workers;   /* 0: the mode's own number */
     int ahead;     /* messages outstanding at a worker */
     int window;    /* messages outstanding at the client; 0: the mode's own number */
     int limit_s;   /* a run that takes longer is killed, and has failed */
@@ -39,6 +40,7 @@ struct mode {
     size_t bytes; /* of a message */
     int64_t count;
     int workers, window;
+    bool processes; /* the workers are processes, over ipc, and not threads of the broker's, over inproc */
 };
 
 /* What is in front of every message: an answer that is not one of ours is noticed. */
@@ -82,15 +84,34 @@ static void *open_socket(void *context, int type)
     return socket;
 }
 
-/* ---- Pool threads ---- */
+/*
+ * Forks a process that dies with this one. Returns its pid, 0 in the child, or a negative errno. The child
+ * keeps the parent's signals blocked: it is the parent that answers them, by KILL.
+ */
+static pid_t fork_bound(void)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid < 0) {
+        return failed("fork");
+    }
+    if (pid == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)) {
+        _exit(1);
+    }
+    return pid;
+}
+
+/* ---- Workers ---- */
 
 struct worker {
-    void *context;
+    void *context;        /* of a thread: the broker's */
+    const char *endpoint; /* of the broker's */
     pthread_t thread;
+    pid_t pid;  /* of a process */
     uint8_t id; /* the DEALER's routing id, one byte above 0: its place in the broker's array, and 1 */
 };
 
-/* Sends back each [client][payload] as it came; a message of one frame ends the thread. Returns NULL, or ""
+/* Sends back each [client][payload] as it came; a message of one frame ends the worker. Returns NULL, or ""
  * on error. */
 static void *worker_main(void *arg)
 {
@@ -100,7 +121,7 @@ static void *worker_main(void *arg)
         return "";
     }
     bool ok = zmq_setsockopt(socket, ZMQ_ROUTING_ID, &w->id, 1) == 0 &&
-              zmq_connect(socket, "inproc://pool") == 0 && zmq_send(socket, "", 0, 0) == 0;
+              zmq_connect(socket, w->endpoint) == 0 && zmq_send(socket, "", 0, 0) == 0;
     zmq_msg_t client;
     zmq_msg_t payload;
     zmq_msg_init(&client);
@@ -113,7 +134,7 @@ static void *worker_main(void *arg)
              zmq_msg_send(&payload, socket, 0) >= 0;
     }
     if (!ok) {
-        failed("pool thread");
+        failed("worker");
     }
     zmq_msg_close(&client);
     zmq_msg_close(&payload);
@@ -121,10 +142,40 @@ static void *worker_main(void *arg)
     return ok ? NULL : "";
 }
 
+/* Forks a worker's process, from one without ZeroMQ. It connects as soon as somebody listens. */
+static int start_process(struct worker *w)
+{
+    w->pid = fork_bound();
+    if (w->pid == 0) {
+        w->context = zmq_ctx_new();
+        bool ok = w->context && !worker_main(w);
+        zmq_ctx_term(w->context);
+        _exit(!ok);
+    }
+    return w->pid < 0 ? (int)w->pid : 0;
+}
+
+static int start_thread(struct worker *w)
+{
+    errno = pthread_create(&w->thread, NULL, worker_main, w);
+    return errno ? failed("pthread_create") : 0;
+}
+
+/* Waits for a worker that has been told to end. Returns 0 if it did well. */
+static int join_worker(const struct worker *w)
+{
+    if (w->pid > 0) {
+        int status = 0;
+        return waitpid(w->pid, &status, 0) == w->pid && WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -EIO;
+    }
+    void *answer = "";
+    return pthread_join(w->thread, &answer) == 0 && !answer ? 0 : -EIO;
+}
+
 /* ---- Broker ---- */
 
 struct broker {
-    void *front, *back; /* ROUTERs: clients over ipc, pool threads over inproc */
+    void *front, *back; /* ROUTERs: of clients, and of workers */
     int workers, ahead;
     int room[MAX_WORKERS]; /* messages that the worker may still be given */
     int free;              /* the sum of room */
@@ -132,21 +183,21 @@ struct broker {
     bool stop;
 };
 
-/* Takes one message of the pool threads. Returns 1, 0 if there is none, or a negative errno. */
+/* Takes one message of the workers. Returns 1, 0 if there is none, or a negative errno. */
 static int broker_take_result(struct broker *b)
 {
     uint8_t id = 0;
     if (zmq_recv(b->back, &id, 1, ZMQ_DONTWAIT) < 0) {
-        return errno == EAGAIN ? 0 : failed("recv from the pool");
+        return errno == EAGAIN ? 0 : failed("recv from a worker");
     }
     zmq_msg_t frame;
     zmq_msg_init(&frame);
     int rc = 1;
     if (id < 1 || id > b->workers) {
         errno = EPROTO;
-        rc = failed("routing id of a pool thread");
+        rc = failed("routing id of a worker");
     } else if (zmq_msg_recv(&frame, b->back, 0) < 0) {
-        rc = failed("recv from the pool");
+        rc = failed("recv from a worker");
     } else if (!zmq_msg_more(&frame)) { /* its first words */
         b->room[id - 1] = b->ahead;
         b->free += b->ahead;
@@ -159,6 +210,17 @@ static int broker_take_result(struct broker *b)
     }
     zmq_msg_close(&frame);
     return rc;
+}
+
+/* Waits for the first words of each worker, so that a client has all of them from its first message on. */
+static int broker_wait_for_workers(struct broker *b)
+{
+    int rc = 0;
+    while (rc >= 0 && b->free < b->workers * b->ahead) {
+        zmq_pollitem_t item = {.socket = b->back, .events = ZMQ_POLLIN};
+        rc = zmq_poll(&item, 1, -1) < 0 ? failed("poll") : broker_take_result(b);
+    }
+    return rc < 0 ? rc : 0;
 }
 
 /* Gives one message of the client to the next worker with room; there is one. Returns as broker_take_result
@@ -184,7 +246,7 @@ static int broker_take_task(struct broker *b)
         uint8_t id = (uint8_t)(b->next + 1);
         if (zmq_send(b->back, &id, 1, ZMQ_SNDMORE) < 0 || zmq_msg_send(&client, b->back, ZMQ_SNDMORE) < 0 ||
             zmq_msg_send(&payload, b->back, 0) < 0) {
-            rc = failed("send to the pool");
+            rc = failed("send to a worker");
         }
         b->room[b->next]--;
         b->free--;
@@ -222,38 +284,42 @@ static int broker_loop(struct broker *b)
 }
 
 /*
- * The broker's process: binds, starts the pool threads, writes a byte to ready_fd, passes messages on. On an
- * error it returns with its threads still running: the process ends then.
+ * The broker's process: binds, starts the workers, waits until all are there, writes a byte to ready_fd,
+ * passes messages on. On an error it returns with its workers still running: they end with this process.
  */
-static int broker_main(const char *endpoint, int ready_fd, const struct options *options)
+static int broker_main(const char *endpoint, const char *pool, int ready_fd, const struct mode *mode,
+                       const struct options *options)
 {
-    void *context = zmq_ctx_new();
+    struct broker b = {.workers = options->workers, .ahead = options->ahead};
+    struct worker workers[MAX_WORKERS];
+    int rc = 0;
+    for (int i = 0; i < b.workers && rc == 0; i++) {
+        workers[i] = (struct worker){.endpoint = pool, .id = (uint8_t)(i + 1)};
+        rc = mode->processes ? start_process(&workers[i]) : 0;
+    }
+    void *context = rc == 0 ? zmq_ctx_new() : NULL;
     if (!context) {
         return failed("context");
     }
-    struct broker b = {.workers = options->workers, .ahead = options->ahead};
-    struct worker workers[MAX_WORKERS];
     b.front = open_socket(context, ZMQ_ROUTER);
     b.back = open_socket(context, ZMQ_ROUTER);
-    if (!b.front || !b.back || zmq_bind(b.front, endpoint) < 0 || zmq_bind(b.back, "inproc://pool") < 0) {
+    if (!b.front || !b.back || zmq_bind(b.front, endpoint) < 0 || zmq_bind(b.back, pool) < 0) {
         return failed("bind");
     }
-    for (int i = 0; i < b.workers; i++) {
-        workers[i] = (struct worker){.context = context, .id = (uint8_t)(i + 1)};
-        if ((errno = pthread_create(&workers[i].thread, NULL, worker_main, &workers[i])) != 0) {
-            return failed("pthread_create");
-        }
+    for (int i = 0; i < b.workers && rc == 0 && !mode->processes; i++) {
+        workers[i].context = context;
+        rc = start_thread(&workers[i]);
     }
-    if (write(ready_fd, "", 1) != 1) {
-        return failed("write");
+    rc = rc == 0 ? broker_wait_for_workers(&b) : rc;
+    if (rc == 0 && write(ready_fd, "", 1) != 1) {
+        rc = failed("write");
     }
-    int rc = broker_loop(&b);
+    rc = rc == 0 ? broker_loop(&b) : rc;
     for (int i = 0; i < b.workers && rc == 0; i++) {
-        void *answer = "";
         if (zmq_send(b.back, &workers[i].id, 1, ZMQ_SNDMORE) < 0 || zmq_send(b.back, "", 0, 0) < 0) {
-            rc = failed("send to the pool");
-        } else if (pthread_join(workers[i].thread, &answer) != 0 || answer) {
-            rc = -EIO;
+            rc = failed("send to a worker");
+        } else {
+            rc = join_worker(&workers[i]);
         }
     }
     if (rc == 0) {
@@ -400,27 +466,12 @@ static int client_main(const char *endpoint, int ready_fd, const struct mode *mo
 /* ---- The process above both: no ZeroMQ in it, so that every mode forks from a clean process ---- */
 
 static const struct mode modes[] = {
-    {"latency", run_latency, 16, 20000, 1, 1},
-    {"rate", run_rate, 16, 1000000, 2, 1000},
-    {"rate64k", run_rate, LARGE, 20000, 2, 64},
+    {"latency", run_latency, 16, 20000, 1, 1, false},
+    {"rate", run_rate, 16, 1000000, 2, 1000, false},
+    {"rate64k", run_rate, LARGE, 20000, 2, 64, false},
+    {"latency-process", run_latency, 16, 20000, 1, 1, true},
+    {"rate-process", run_rate, 16, 1000000, 2, 1000, true},
 };
-
-/*
- * Forks a process that dies with this one. Returns its pid, 0 in the child, or a negative errno. The child
- * keeps the parent's signals blocked: it is the parent that answers them, by KILL.
- */
-static pid_t fork_bound(void)
-{
-    pid_t parent = getpid();
-    pid_t pid = fork();
-    if (pid < 0) {
-        return failed("fork");
-    }
-    if (pid == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)) {
-        _exit(1);
-    }
-    return pid;
-}
 
 /* Waits for both children until the limit, kills what is left as soon as one has failed. Returns 0 if both
  * did well. */
@@ -472,12 +523,16 @@ static int run_mode(const struct mode *mode, struct options options, const sigse
         return failed("mkdtemp");
     }
     char endpoint[sizeof folder + 16];
+    char pool[sizeof endpoint] = "inproc://pool";
     snprintf(endpoint, sizeof endpoint, "ipc://%s/sock", folder);
+    if (mode->processes) {
+        snprintf(pool, sizeof pool, "ipc://%s/pool", folder);
+    }
     int rc = pipe(ready) < 0 ? failed("pipe") : 0;
     pid_t pids[2] = {0, 0};
     if (rc == 0 && (pids[0] = fork_bound()) == 0) {
         close(ready[0]);
-        _exit(broker_main(endpoint, ready[1], &options) < 0);
+        _exit(broker_main(endpoint, pool, ready[1], mode, &options) < 0);
     }
     if (rc == 0 && pids[0] > 0 && (pids[1] = fork_bound()) == 0) {
         close(ready[1]);
@@ -496,15 +551,18 @@ static int run_mode(const struct mode *mode, struct options options, const sigse
         }
     }
     unlink(endpoint + strlen("ipc://"));
+    if (mode->processes) {
+        unlink(pool + strlen("ipc://"));
+    }
     rmdir(folder);
     return rc;
 }
 
 static int usage(void)
 {
-    fputs("usage: skeleton [-n MESSAGES] [-w POOL_THREADS] [-a AHEAD_OF_A_WORKER] [-W CLIENTS_WINDOW] [-t "
+    fputs("usage: skeleton [-n MESSAGES] [-w WORKERS] [-a AHEAD_OF_A_WORKER] [-W CLIENTS_WINDOW] [-t "
           "SECONDS]\n"
-          "                latency|rate|rate64k...\n",
+          "                latency|rate|rate64k|latency-process|rate-process...\n",
           stderr);
     return 2;
 }

@@ -56,6 +56,12 @@ static void note_results(struct seen *seen, const struct action *action)
         seen->done = action->results.done;
     for (size_t i = 0; i < action->results.count; i++) {
         const struct batch *b = action->results.blocks[i];
+        if (seen->note == 0 && b->note_count > 0) {
+            struct note note = note_load(b->notes);
+            seen->note = note.kind;
+            if (note.text_len > 0 && note.text_len < sizeof seen->why)
+                memcpy(seen->why, b->note_text, note.text_len);
+        }
         seen->credit += batch_cost(b);
         seen->frames +=
             b->size + 12 * (size_t)b->count + NOTE_SIZE * (size_t)b->note_count + b->note_text_size;
@@ -68,6 +74,7 @@ static void note_chunk(struct seen *seen, const struct action *action)
 {
     const struct slice *items = &action->work.items;
     seen->job = action->work.job;
+    seen->credit = action->work.credit;
     seen->first = action->work.first;
     seen->count = items->count;
     size_t size = 0;
@@ -87,7 +94,8 @@ static void note(struct rig *rig, const struct action *action)
                           .session = action->session,
                           .worker = action->worker,
                           .ref = action->ref,
-                          .chunk = action->chunk};
+                          .chunk = action->chunk,
+                          .crew = action->crew};
     switch (action->type) {
     case ACTION_OPENED:
         seen->job = action->opened.job;
@@ -105,13 +113,20 @@ static void note(struct rig *rig, const struct action *action)
     case ACTION_CHUNK:
         note_chunk(seen, action);
         break;
+    case ACTION_GRANT:
+        seen->credit = action->grant.bytes;
+        break;
+    case ACTION_DROP:
+        seen->client_gone = action->drop.client_gone;
+        break;
+    case ACTION_OVER:
+        seen->job = action->over.job;
+        seen->function = action->over.function;
+        break;
     case ACTION_YIELD:
     case ACTION_RECALL:
-    case ACTION_DROP:
-    case ACTION_GRANT:
     case ACTION_START:
     case ACTION_STOP:
-    case ACTION_OVER:
         break;
     }
 }
@@ -183,6 +198,44 @@ struct job *rig_open(struct rig *rig, struct session *session, uint64_t ref, str
     return rig_open_timed(rig, session, ref, options, 0);
 }
 
+struct session *rig_process_session(struct rig *rig, uid_t uid, struct crew **crew)
+{
+    struct session *session = rig_session(rig, uid, &no_limits);
+    assert_int_equal(core_crew_new(rig->core, rig, crew), 0);
+    assert_ptr_equal(crew_cookie(*crew), rig);
+    core_session_crew(rig->core, session, *crew, rig->now_ns);
+    rig_settle(rig);
+    return session;
+}
+
+struct worker *rig_add_process(struct rig *rig, struct crew *crew)
+{
+    struct worker *worker;
+    assert_int_equal(core_worker_add(rig->core, crew, rig, rig->now_ns, &worker), 0);
+    rig_settle(rig);
+    return worker;
+}
+
+struct worker *rig_start_process(struct rig *rig, struct crew *crew)
+{
+    assert_ptr_equal(rig_take(rig, ACTION_START)->crew, crew);
+    return rig_add_process(rig, crew);
+}
+
+struct job *rig_open_process(struct rig *rig, struct session *session, uint64_t ref, uint64_t credit,
+                             struct job_request more)
+{
+    more.ref = ref;
+    more.function = session;
+    more.credit = credit;
+    more.process = true;
+    struct job *job;
+    assert_int_equal(core_job_open(rig->core, session, &more, rig->now_ns, &job), 0);
+    rig_settle(rig);
+    rig_take(rig, ACTION_OPENED);
+    return job;
+}
+
 struct batch *rig_batch(uint32_t count, size_t size, char byte, bool more)
 {
     struct batch *batch = batch_new(count, count * size);
@@ -229,6 +282,43 @@ int rig_worked(struct rig *rig, struct worker *worker, uint64_t chunk, uint32_t 
     batch_unref(batch);
     rig_settle(rig);
     return rc;
+}
+
+static void free_note(struct batch *batch)
+{
+    free(batch);
+}
+
+int rig_worked_note(struct rig *rig, const struct seen *chunk, uint16_t kind, uint16_t code, bool last)
+{
+    struct {
+        struct batch batch;
+        uint8_t length[4], time[8], note[NOTE_SIZE];
+    } *memory = calloc(1, sizeof *memory);
+    assert_non_null(memory);
+    struct note note = {.kind = kind, .code = code};
+    note_store(memory->note, &note);
+    const void *frames[] = {memory->length, memory->note, memory->time, memory->note, memory->note};
+    const size_t sizes[] = {4, 0, 8, NOTE_SIZE, 0};
+    assert_int_equal(results_init(&memory->batch, frames, sizes, 5, false, free_note), 0);
+    int rc = core_worked(rig->core, chunk->worker, chunk->chunk, &memory->batch, last, 0, 0, rig->now_ns);
+    batch_unref(&memory->batch);
+    rig_settle(rig);
+    return rc;
+}
+
+int rig_parked(struct rig *rig, const struct seen *chunk, uint32_t count, int64_t run_ns)
+{
+    rig->now_ns += run_ns;
+    int rc = core_parked(rig->core, chunk->worker, chunk->chunk, count, run_ns, 0, rig->now_ns);
+    rig_settle(rig);
+    return rc;
+}
+
+void rig_gone(struct rig *rig, struct worker *worker)
+{
+    core_worker_gone(rig->core, worker, rig->now_ns);
+    rig_settle(rig);
 }
 
 void rig_work(struct rig *rig, const struct seen *chunk, int64_t run_ns)

@@ -20,11 +20,16 @@ struct seen {
     struct session *session;
     struct worker *worker;
     uint64_t ref, chunk, job, first;
-    uint64_t credit;       /* OPENED's, CREDIT's, or what RESULTS cost */
+    struct crew *crew;
+    const void *function;  /* OVER's */
+    uint64_t credit;       /* OPENED's, CREDIT's, CHUNK's, GRANT's, or what RESULTS cost */
     size_t blocks, frames; /* RESULTS: number, and bytes of all frames of records */
     size_t size;           /* of all the records */
     struct job_report done;
     bool more, has_done;
+    bool client_gone;
+    uint16_t note; /* RESULTS: kind of the first note, 0 for none, and the beginning of its text */
+    char why[64];
     char text[64]; /* the beginning of the records' bytes, all pieces together */
 };
 
@@ -44,6 +49,17 @@ extern const struct owner_limits no_limits;
 void rig_start(struct rig *rig, const struct core_config *config, uint32_t workers);
 void rig_end(struct rig *rig);
 void rig_add_worker(struct rig *rig);
+
+/* A session whose jobs may run in processes of a new crew. */
+struct session *rig_process_session(struct rig *rig, uid_t uid, struct crew **crew);
+/* A process of this crew has started. */
+struct worker *rig_add_process(struct rig *rig, struct crew *crew);
+/* The same, having taken the ACTION_START that must be next. */
+struct worker *rig_start_process(struct rig *rig, struct crew *crew);
+/* A job of processes, with `credit` for results; more: request.process is set, ref, function and credit too.
+ */
+struct job *rig_open_process(struct rig *rig, struct session *session, uint64_t ref, uint64_t credit,
+                             struct job_request more);
 
 /* Takes all actions that are due, and checks the core. */
 void rig_settle(struct rig *rig);
@@ -71,6 +87,11 @@ void rig_finish(struct rig *rig, struct job *job);
 /* Results for a chunk: `count` records of `size` bytes of 'r'; none for 0. */
 int rig_worked(struct rig *rig, struct worker *worker, uint64_t chunk, uint32_t count, size_t size, bool more,
                bool last, int64_t run_ns);
+/* One result with a note of this kind. */
+int rig_worked_note(struct rig *rig, const struct seen *chunk, uint16_t kind, uint16_t code, bool last);
+/* After run_ns, which pass. */
+int rig_parked(struct rig *rig, const struct seen *chunk, uint32_t count, int64_t run_ns);
+void rig_gone(struct rig *rig, struct worker *worker);
 /* All of a chunk's items have results of one byte after run_ns, which pass. */
 void rig_work(struct rig *rig, const struct seen *chunk, int64_t run_ns);
 

@@ -1,0 +1,128 @@
+/*
+ * Credit for what processes answer. A user's process is trusted with none of our memory: it may send results
+ * of a chunk while its credit is above 0, and keeps the rest to itself. A first credit goes with each chunk
+ * and is enough for most; whose has become low is `thirsty`. Of those, the head gets more whatever is held,
+ * as long as what is ready does go out; the others only while the job's window has room for it.
+ */
+#include "daemon/core/internal.h"
+
+static uint64_t left(const struct chunk *chunk)
+{
+    return chunk->counted && chunk->credit > 0 ? (uint64_t)chunk->credit : 0;
+}
+
+static void set_thirsty(struct chunk *chunk, bool thirsty)
+{
+    struct job *job = chunk->job;
+    if (thirsty == chunk->thirsty)
+        return;
+    chunk->thirsty = thirsty;
+    if (!thirsty) {
+        TAILQ_REMOVE(&job->thirsty, chunk, thirst_link);
+        return;
+    }
+    struct chunk *before;
+    TAILQ_FOREACH_REVERSE(before, &job->thirsty, chunk_list, thirst_link)
+    {
+        if (before->first < chunk->first)
+            break;
+    }
+    if (before != NULL)
+        TAILQ_INSERT_AFTER(&job->thirsty, before, chunk, thirst_link);
+    else
+        TAILQ_INSERT_HEAD(&job->thirsty, chunk, thirst_link);
+}
+
+/* From credit to credit: the sum goes with it. */
+static void change(struct chunk *chunk, int64_t credit)
+{
+    chunk->job->lent -= left(chunk);
+    chunk->credit = credit;
+    chunk->job->lent += left(chunk);
+    set_thirsty(chunk, chunk->counted && chunk->credit <= chunk->low);
+}
+
+void grants_begin(struct core *core, struct chunk *chunk)
+{
+    chunk->metered = true;
+    chunk->credit = (int64_t)core->config.first_credit;
+    chunk->low = chunk->credit / 2;
+}
+
+void grants_count(struct core *core, struct chunk *chunk)
+{
+    (void)core;
+    if (!chunk->metered)
+        return;
+    chunk->counted = true;
+    chunk->job->lent += left(chunk);
+}
+
+void grants_use(struct core *core, struct chunk *chunk, uint64_t cost)
+{
+    (void)core;
+    if (chunk->metered)
+        change(chunk, chunk->credit - (int64_t)cost);
+}
+
+void grants_end(struct core *core, struct chunk *chunk)
+{
+    if (!chunk->metered)
+        return;
+    chunk->job->lent -= left(chunk);
+    chunk->counted = false;
+    set_thirsty(chunk, false);
+    if (chunk->grant > 0)
+        TAILQ_REMOVE(&core->grants, chunk, grant_link);
+    chunk->grant = 0;
+}
+
+static void grant(struct core *core, struct chunk *chunk, int64_t level)
+{
+    uint64_t bytes = (uint64_t)(level - chunk->credit);
+    if (chunk->grant == 0)
+        TAILQ_INSERT_TAIL(&core->grants, chunk, grant_link);
+    chunk->grant += bytes;
+    chunk->low = level / 2;
+    change(chunk, level);
+}
+
+/* The chunk for which everything else waits, if its worker is to send something; NULL when there is none. */
+static struct chunk *head_of(const struct job *job)
+{
+    if (job->options.unordered)
+        return job->piece_owner != NULL ? job->piece_owner : TAILQ_FIRST(&job->thirsty);
+    struct chunk *chunk = TAILQ_FIRST(&job->chunks);
+    const struct segment *segment = TAILQ_FIRST(&job->segments);
+    return chunk == NULL || (segment != NULL && segment->first < chunk->first) ? NULL : chunk;
+}
+
+void grants_look(struct core *core, struct job *job)
+{
+    if (TAILQ_EMPTY(&job->thirsty) || job->cancelled || job->session == NULL)
+        return;
+    struct chunk *head = head_of(job);
+    int64_t first = (int64_t)core->config.first_credit, most = (int64_t)core->config.head_credit;
+    if (head != NULL && head->thirsty && job->ready_cost < core->config.head_credit)
+        grant(core, head, most > first ? most : first);
+    struct chunk *chunk, *next;
+    for (chunk = TAILQ_FIRST(&job->thirsty); chunk != NULL; chunk = next) {
+        next = TAILQ_NEXT(chunk, thirst_link);
+        if (job->held + job->lent >= job->in_window)
+            break;
+        if (chunk != head && chunk->credit <= first / 2) /* it may have been the head, with more */
+            grant(core, chunk, first);
+    }
+}
+
+bool grants_next(struct core *core, struct action *action)
+{
+    struct chunk *chunk = TAILQ_FIRST(&core->grants);
+    if (chunk == NULL)
+        return false;
+    TAILQ_REMOVE(&core->grants, chunk, grant_link);
+    *action = (struct action){.type = ACTION_GRANT, .worker = chunk->worker, .chunk = chunk->id};
+    action->grant.bytes = chunk->grant;
+    chunk->grant = 0;
+    return true;
+}

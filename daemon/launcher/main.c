@@ -1,0 +1,237 @@
+/*
+ * pmap-launcher: starts and kills users' worker processes for pmapd, which runs it and has no privileges of
+ * its own. This file is the order in which it starts and ends.
+ */
+#include "daemon/config.h"
+#include "daemon/launcher/peer.h"
+#include "daemon/launcher/serve.h"
+#include "daemon/launcher/sockets.h"
+#include "daemon/launcher/tree.h"
+#include "daemon/log.h"
+#include "daemon/start.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <linux/keyctl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 2 };
+
+struct arguments {
+    int socket; /* -1: not given */
+    bool private_pool;
+    const char *config, *worker;
+};
+
+static int failed(const char *what, int error)
+{
+    log_error("%s: %s", what, strerror(error));
+    return -error;
+}
+
+static int read_arguments(int argc, char **argv, struct arguments *arguments)
+{
+    static const struct option known[] = {{"socket", required_argument, NULL, 's'},
+                                          {"private", no_argument, NULL, 'p'},
+                                          {"config", required_argument, NULL, 'c'},
+                                          {"worker", required_argument, NULL, 'w'},
+                                          {0}};
+    *arguments = (struct arguments){.socket = -1};
+    int option;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, "", known, NULL)) >= 0) { /* NOLINT(concurrency-mt-unsafe) */
+        char *end = NULL;
+        long number;
+        switch (option) {
+        case 's':
+            number = strtol(optarg, &end, 10);
+            if (end == optarg || *end != '\0' || number < 0 || number > INT_MAX)
+                return -EINVAL;
+            arguments->socket = (int)number;
+            break;
+        case 'p':
+            arguments->private_pool = true;
+            break;
+        case 'c':
+            arguments->config = optarg;
+            break;
+        case 'w':
+            arguments->worker = optarg;
+            break;
+        default:
+            return -EINVAL;
+        }
+    }
+    return optind == argc && arguments->socket > STDERR_FILENO && arguments->worker ? 0 : -EINVAL;
+}
+
+/* Is that what pmapd gives us? */
+static bool is_brokers_socket(int fd)
+{
+    int domain = 0, type = 0;
+    socklen_t size = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0)
+        return false;
+    size = sizeof type;
+    return domain == AF_UNIX && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+           type == SOCK_SEQPACKET;
+}
+
+/*** The process ***/
+
+static int open_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+/* It ends with pmapd and not before, so nothing that a terminal or an administrator sends ends it sooner. */
+static int set_up_signals(int *signal_fd)
+{
+    static const int ignored[] = {SIGPIPE, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGTSTP, SIGTTOU, SIGTTIN};
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    const struct sigaction child = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP};
+    sigset_t signals;
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) {
+        if (sigaction(ignored[i], &ignore, NULL) < 0)
+            return failed("cannot set up signals", errno);
+    }
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGCHLD);
+    if (sigaction(SIGCHLD, &child, NULL) < 0 || sigprocmask(SIG_SETMASK, &signals, NULL) < 0 ||
+        (*signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
+        return failed("cannot set up signals", errno);
+    return 0;
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warning("cannot raise the limit of open files: %s", strerror(errno));
+}
+
+/*
+ * Out of whatever session keyring root had, for one that is empty and can be looked into only: a worker whose
+ * user may not have another key stays in it. Where there are no keyrings there is nothing to leave.
+ */
+static void leave_keyring(void)
+{
+    enum { POSSESSOR_VIEW_AND_SEARCH = 0x09000000 };
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) >= 0 &&
+        syscall(SYS_keyctl, KEYCTL_SETPERM, KEY_SPEC_SESSION_KEYRING, POSSESSOR_VIEW_AND_SEARCH) < 0)
+        log_warning("cannot close the session keyring: %s", strerror(errno));
+}
+
+static int set_up_process(const struct arguments *arguments, int *signal_fd)
+{
+    int rc;
+    int flags = fcntl(arguments->socket, F_GETFL);
+    if (flags < 0 || fcntl(arguments->socket, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        fcntl(arguments->socket, F_SETFD, FD_CLOEXEC) < 0)
+        return failed("cannot set up the socket", errno);
+    setsid(); /* fails where pmapd's fork has made it the leader of one already */
+    umask(077);
+    raise_descriptor_limit();
+    if (!arguments->private_pool)
+        leave_keyring();
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1UL, 0UL, 0UL, 0UL) < 0)
+        return failed("cannot take over what workers leave behind", errno);
+    if ((rc = tree_check()) < 0)
+        return failed("this kernel does not list the children of a process (CONFIG_PROC_CHILDREN)", -rc);
+    return set_up_signals(signal_fd);
+}
+
+/*** The configuration ***/
+
+/* As pmapd reads it; a private pool has none. */
+static int read_config(const struct arguments *arguments, struct config *config)
+{
+    char error[CONFIG_ERROR_MAX] = "out of memory";
+    int rc = config_read(arguments->config ? arguments->config : START_CONFIG, config, error);
+    if (rc == -ENOENT && !arguments->config) {
+        snprintf(error, sizeof error, "out of memory");
+        rc = config_defaults(config);
+    }
+    if (rc < 0)
+        log_error("%s", error);
+    return rc;
+}
+
+/*** In order ***/
+
+static int serve(const struct arguments *arguments, const struct config *config, int signal_fd)
+{
+    char worker[PATH_MAX];
+    struct policy policy;
+    struct sockets sockets;
+    struct launcher_options options = {.socket = arguments->socket,
+                                       .signal_fd = signal_fd,
+                                       .worker = worker,
+                                       .policy = &policy,
+                                       .sockets = &sockets};
+    int rc;
+    if (!realpath(arguments->worker, worker))
+        return failed(arguments->worker, errno);
+    if ((rc = policy_init(config, &policy)) < 0)
+        return failed("cannot read /proc/self", -rc);
+    if ((rc = sockets_open(config == NULL, &sockets)) < 0)
+        return rc;
+    if (chdir("/") < 0)
+        rc = failed("/", errno);
+    else
+        rc = launcher_serve(&options);
+    sockets_close(&sockets);
+    return rc;
+}
+
+static int run(const struct arguments *arguments)
+{
+    struct config config = {0};
+    int signal_fd = -1;
+    int rc = set_up_process(arguments, &signal_fd);
+    if (rc == 0 && !arguments->private_pool)
+        rc = read_config(arguments, &config);
+    if (rc == 0) {
+        rc = serve(arguments, arguments->private_pool ? NULL : &config, signal_fd);
+        config_free(&config);
+    }
+    if (signal_fd >= 0)
+        close(signal_fd);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments;
+    if (open_standard_descriptors() < 0)
+        return EXIT_FAILURE; /* there is nowhere to say so */
+    log_init("pmap-launcher", LOG_INFO);
+    if (read_arguments(argc, argv, &arguments) < 0 || !is_brokers_socket(arguments.socket)) {
+        fprintf(stderr, "pmap-launcher: this program is run by pmapd, and by nobody else\n");
+        return EXIT_USAGE;
+    }
+    if (getuid() != geteuid() || getgid() != getegid() || (!arguments.private_pool && geteuid() != 0)) {
+        log_error("only root's launcher serves others; without root's privileges a pool is private");
+        return EXIT_USAGE;
+    }
+    return run(&arguments) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,368 @@
+/*
+ * The launcher's loop; see serve.h. One thread, which never waits for anything but poll(2): a look-up that
+ * hangs, a broker that does not read, a tree of processes that will not die hold up nothing else.
+ */
+#include "daemon/launcher/serve.h"
+
+#include "daemon/launcher/outbox.h"
+#include "daemon/launcher/records.h"
+#include "daemon/launcher/tree.h"
+#include "daemon/launcher/workers.h"
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    RECORDS_A_TURN = 64,
+    SWEEP_MS = 2, /* between two looks for strays, while there are any */
+    SWEEP_FAILED_MS = 200,
+    RETRY_SEND_MS = 20,
+    END_PATIENCE_S = 30, /* for what was killed to be dead */
+    ROOM_FOR_ONE = 2,    /* records that a request brings at most: LISTENING and its answer */
+};
+
+struct launcher {
+    const struct launcher_options *options;
+    struct contexts contexts;
+    struct workers workers;
+    struct outbox outbox;
+    bool sweep; /* there are strays, or may be */
+    int sweep_ms;
+    struct pollfd *items;
+    size_t item_room;
+};
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/*** Answers ***/
+
+/* error: a negative errno. */
+static void refuse(struct launcher *l, uint32_t token, int error, const char *text)
+{
+    struct record answer = {.type = RECORD_REFUSED, .token = token, .error = -error};
+    snprintf(answer.text, sizeof answer.text, "%s", text);
+    outbox_put(&l->outbox, &answer, -1);
+}
+
+/* The context of whoever is behind the descriptor. Returns 0; otherwise it has been refused. */
+static int find_context(struct launcher *l, const struct record *request, int fd, struct context **context)
+{
+    char text[RECORD_TEXT_MAX] = "";
+    struct identity identity = {0};
+    int rc = fd < 0 ? -EBADF : peer_read(l->options->policy, fd, &identity, text);
+    if (fd < 0)
+        snprintf(text, sizeof text, "no client's connection came with the request");
+    if (rc == 0 && (rc = contexts_get(&l->contexts, &identity, context)) < 0)
+        snprintf(text, sizeof text, "the launcher is out of room for contexts: %s", strerror(-rc));
+    if (rc < 0)
+        refuse(l, request->token, rc, text);
+    return rc;
+}
+
+static void identify(struct launcher *l, const struct record *request, int fd)
+{
+    struct context *context;
+    if (find_context(l, request, fd, &context) < 0)
+        return;
+    const struct record answer = {.type = RECORD_CONTEXT,
+                                  .token = request->token,
+                                  .context = context->number,
+                                  .uid = context->identity.uid};
+    outbox_put(&l->outbox, &answer, -1);
+}
+
+/* The owner's socket; told to the broker when it is new. */
+static int prepare_socket(struct launcher *l, uid_t uid, const struct owner_socket **s)
+{
+    static struct log_limit limit = LOG_LIMIT(5, 60);
+    int fd;
+    int rc = sockets_get(l->options->sockets, uid, s, &fd);
+    if (rc < 0) {
+        log_limited(&limit, LOG_ERR, "cannot make the workers' socket of uid %u: %s", (unsigned)uid,
+                    strerror(-rc));
+    } else if (fd >= 0) {
+        struct record listening = {.type = RECORD_LISTENING, .uid = uid};
+        snprintf(listening.text, sizeof listening.text, "%s", (*s)->path);
+        outbox_put(&l->outbox, &listening, fd);
+    }
+    return rc;
+}
+
+static void start(struct launcher *l, const struct record *request, int fd)
+{
+    char text[RECORD_TEXT_MAX] = "";
+    struct context *context;
+    const struct owner_socket *s = NULL;
+    struct worker *worker;
+    if (find_context(l, request, fd, &context) < 0)
+        return;
+    const struct identity *identity = &context->identity;
+    int rc = workers_may_start(&l->workers, identity->uid, now_ns(), text);
+    if (rc < 0) {
+        refuse(l, request->token, rc, text);
+        return;
+    }
+    rc = prepare_socket(l, identity->uid, &s);
+    if (rc == 0) {
+        struct start way = {.program = l->options->worker,
+                            .socket = s->path,
+                            .slot = request->slot,
+                            .identity = identity,
+                            .private_pool = l->options->policy->config == NULL};
+        rc = workers_start(&l->workers, context, &way, request->token, &worker);
+    }
+    if (rc < 0) {
+        snprintf(text, sizeof text, "cannot start a worker process: %s", strerror(-rc));
+        refuse(l, request->token, rc, text);
+    }
+}
+
+/* What a starting child told; or one that is dead now, before it started for all that we know. */
+static void hear(struct launcher *l, struct worker *worker, bool dead)
+{
+    static struct log_limit limit = LOG_LIMIT(5, 60);
+    char text[RECORD_TEXT_MAX];
+    int rc = workers_hear(&l->workers, worker, dead, now_ns(), text);
+    if (rc > 0) {
+        const struct record started = {.type = RECORD_STARTED,
+                                       .token = worker->token,
+                                       .worker = worker->number,
+                                       .pid = worker->pid,
+                                       .uid = worker->uid,
+                                       .context = worker->context->number};
+        outbox_put(&l->outbox, &started, -1);
+    } else if (rc < 0) {
+        log_limited(&limit, LOG_WARNING, "uid %u: %s", (unsigned)worker->uid, text);
+        refuse(l, worker->token, rc, text);
+    }
+}
+
+/* Says what has ended, as far as there is room for it. */
+static void report_ended(struct launcher *l)
+{
+    struct worker *worker;
+    while ((worker = TAILQ_FIRST(&l->workers.ended)) && outbox_room(&l->outbox) > l->workers.starting_count) {
+        const struct record exited = {.type = RECORD_EXITED,
+                                      .worker = worker->number,
+                                      .pid = worker->pid,
+                                      .uid = worker->uid,
+                                      .status = worker->exit_status};
+        outbox_put(&l->outbox, &exited, -1);
+        workers_forget(&l->workers, worker);
+    }
+}
+
+/*** Deaths ***/
+
+static bool is_worker(void *arg, pid_t pid)
+{
+    struct launcher *l = arg;
+    return workers_of_pid(&l->workers, pid) != NULL;
+}
+
+static bool is_none(void *arg, pid_t pid)
+{
+    (void)arg;
+    (void)pid;
+    return false;
+}
+
+/* Kills what dead workers have left, for one look at it. */
+static void sweep(struct launcher *l)
+{
+    static struct log_limit limit = LOG_LIMIT(1, 60);
+    int left = tree_kill_strays(is_worker, l);
+    l->sweep = left != 0;
+    l->sweep_ms = left < 0 ? SWEEP_FAILED_MS : SWEEP_MS;
+    if (left < 0)
+        log_limited(&limit, LOG_ERR, "cannot see all that workers have left behind: %s", strerror(-left));
+}
+
+/* Waits for all children that have ended. Returns whether there are others. */
+static bool reap(struct launcher *l)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        struct worker *worker = workers_of_pid(&l->workers, pid);
+        l->sweep = true;
+        if (!worker)
+            continue; /* a stray */
+        if (worker->state == WORKER_STARTING)
+            hear(l, worker, true);
+        workers_ended(&l->workers, worker, status);
+    }
+    return pid == 0;
+}
+
+static void clear_signals(int fd)
+{
+    struct signalfd_siginfo info[8];
+    while (read(fd, info, sizeof info) > 0)
+        ;
+}
+
+/*** Requests ***/
+
+static int handle(struct launcher *l, const struct record *request, int fd)
+{
+    struct worker *worker;
+    switch (request->type) {
+    case RECORD_IDENTIFY:
+        identify(l, request, fd);
+        return 0;
+    case RECORD_START:
+        start(l, request, fd);
+        return 0;
+    case RECORD_KILL:
+        /* One that is not there has ended meanwhile: the broker will read that. */
+        if ((worker = workers_find(&l->workers, request->worker)))
+            tree_kill(worker->pid);
+        return 0;
+    default:
+        return -EPROTO;
+    }
+}
+
+/* May another request be taken? Its answers, and those that starts still owe, must have their places. */
+static bool has_room(const struct launcher *l)
+{
+    return outbox_room(&l->outbox) >= l->workers.starting_count + ROOM_FOR_ONE;
+}
+
+/* Takes requests, for a while. Returns 0, -EPIPE (the broker has gone) or what is wrong with it. */
+static int take_requests(struct launcher *l)
+{
+    for (int i = 0; i < RECORDS_A_TURN && has_room(l); i++) {
+        struct record request;
+        int fd = -1;
+        int rc = record_receive(l->options->socket, MSG_DONTWAIT, &request, &fd);
+        if (rc == -EAGAIN)
+            return 0;
+        if (rc <= 0)
+            return rc == 0 ? -EPIPE : rc;
+        rc = handle(l, &request, fd);
+        if (fd >= 0)
+            close(fd);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/*** The loop ***/
+
+/* All that is waited for. Returns how many, or -ENOMEM. */
+static int fill_items(struct launcher *l, bool unsent)
+{
+    size_t need = 2 + l->workers.starting_count, n = 0;
+    if (need > l->item_room) {
+        struct pollfd *items = realloc(l->items, 2 * need * sizeof *items);
+        if (!items)
+            return -ENOMEM;
+        l->items = items;
+        l->item_room = 2 * need;
+    }
+    short events = (short)((has_room(l) ? POLLIN : 0) | (unsent ? POLLOUT : 0));
+    l->items[n++] = (struct pollfd){.fd = l->options->socket, .events = events};
+    l->items[n++] = (struct pollfd){.fd = l->options->signal_fd, .events = POLLIN};
+    struct worker *worker;
+    TAILQ_FOREACH (worker, &l->workers.starting, link)
+        l->items[n++] = (struct pollfd){.fd = worker->pipe, .events = POLLIN};
+    return (int)n;
+}
+
+/* What the children tell that are in items: the list is as it was when they were filled. */
+static void hear_all(struct launcher *l)
+{
+    struct worker *worker = TAILQ_FIRST(&l->workers.starting), *next;
+    for (size_t i = 2; worker; worker = next, i++) {
+        next = TAILQ_NEXT(worker, link);
+        if (l->items[i].revents)
+            hear(l, worker, false);
+    }
+}
+
+/* Sends, waits, and does what there is to do. Returns 0, -EPIPE (the broker has gone), or what is wrong. */
+static int turn(struct launcher *l)
+{
+    report_ended(l);
+    int rc = outbox_flush(&l->outbox);
+    if (rc < 0 && rc != -EAGAIN)
+        return rc;
+    int count = fill_items(l, rc == -EAGAIN);
+    if (count < 0)
+        return count;
+    int timeout = l->sweep ? l->sweep_ms : rc == -EAGAIN ? RETRY_SEND_MS : -1;
+    if (poll(l->items, (nfds_t)count, timeout) < 0)
+        return errno == EINTR ? 0 : -errno;
+    hear_all(l);
+    if (l->items[1].revents) {
+        clear_signals(l->options->signal_fd);
+        reap(l);
+    }
+    if (l->sweep)
+        sweep(l);
+    /* What it may still have sent: to start, which is over, or to kill, which happens to all. */
+    if (l->items[0].revents & (POLLHUP | POLLERR))
+        return -EPIPE;
+    return l->items[0].revents & POLLIN ? take_requests(l) : 0;
+}
+
+/* Kills all that is below us, until it is dead. */
+static void kill_all(struct launcher *l)
+{
+    int64_t end = now_ns() + END_PATIENCE_S * INT64_C(1000000000);
+    int left = 0;
+    /* Ours that we may not kill (a private pool's programs with more privileges) are not waited for. */
+    for (int quiet = 0; quiet < 2 && now_ns() < end;) {
+        left = tree_kill_strays(is_none, NULL);
+        struct pollfd item = {.fd = l->options->signal_fd, .events = POLLIN};
+        if (left != 0)
+            poll(&item, 1, SWEEP_MS);
+        clear_signals(l->options->signal_fd);
+        if (!reap(l))
+            return;
+        quiet = left == 0 ? quiet + 1 : 0;
+    }
+    if (left != 0)
+        log_error("processes of users are left that were killed and do not die");
+}
+
+int launcher_serve(const struct launcher_options *options)
+{
+    struct launcher *l = calloc(1, sizeof *l);
+    int rc = l ? 0 : -ENOMEM;
+    if (l) {
+        l->options = options;
+        l->outbox.socket = options->socket;
+        workers_init(&l->workers);
+        while (rc == 0)
+            rc = turn(l);
+        kill_all(l);
+        outbox_clear(&l->outbox);
+        workers_free(&l->workers);
+        contexts_free(&l->contexts);
+        free(l->items);
+        free(l);
+    }
+    if (rc == -EPIPE)
+        return 0;
+    log_error("ending: %s", rc == -EPROTO ? "the broker sent what is no record" : strerror(-rc));
+    return rc;
+}

@@ -1,0 +1,37 @@
+/*
+ * The way of a child from the launcher to pmap-worker: it becomes the user, is like the submitting process in
+ * what a context holds, makes sure that there is no way back, and executes. Only it looks names up, and it
+ * has a deadline for that.
+ */
+#ifndef PMAPD_LAUNCHER_START_H
+#define PMAPD_LAUNCHER_START_H
+
+#include "daemon/launcher/context.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct start {
+    const char *program; /* pmap-worker's path */
+    const char *socket;  /* path of the owner's socket */
+    uint32_t worker, slot;
+    const struct identity *identity;
+    bool private_pool; /* does not change who it is */
+    pid_t launcher;
+    int status; /* close-on-exec end of a pipe that tells how it goes */
+};
+
+/*
+ * What comes through the pipe: one with an error when the child gives up; or one without just before it
+ * executes and, when that fails, another with. Nothing at all: it was killed, at its deadline for instance.
+ */
+struct start_status {
+    int error; /* 0 or an errno */
+    char stage[60];
+};
+
+/* To be called in the forked child of a process without threads. */
+_Noreturn void start_child(const struct start *start);
+
+#endif

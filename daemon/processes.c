@@ -1,0 +1,652 @@
+/* Worker processes: whom they belong to, how they come and go; see processes.h. What they say is in serve.c.
+ */
+#include "daemon/processes.h"
+
+#include "daemon/broker_state.h"
+#include "daemon/callee.h"
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SECOND_NS INT64_C(1000000000)
+
+enum {
+    READY_S = 30,      /* that a worker may take from START to READY */
+    LEAVE_S = 5,       /* that it may take to leave when it was told to */
+    STRANGER_S = 2,    /* that the launcher may take to say whom it has started */
+    FAILURES_MAX = 5,  /* starts in a row that may fail before the jobs that wait for them do */
+    DRAIN_MOST = 4096, /* messages of workers that are taken before one that has ended is forgotten */
+};
+#define DOOR "inproc://door"
+
+/*** Making and closing ***/
+
+static int make_doorman(struct processes *p, void *context)
+{
+    const int none = 0;
+    size_t size = sizeof p->door_fd;
+    p->doorman = zmq_socket(context, ZMQ_PAIR);
+    if (p->doorman == NULL || zmq_setsockopt(p->doorman, ZMQ_RCVHWM, &none, sizeof none) < 0 ||
+        zmq_setsockopt(p->doorman, ZMQ_LINGER, &none, sizeof none) < 0 ||
+        zmq_socket_monitor(p->socket, DOOR, ZMQ_EVENT_ACCEPTED) < 0 || zmq_connect(p->doorman, DOOR) < 0 ||
+        zmq_getsockopt(p->doorman, ZMQ_FD, &p->door_fd, &size) < 0)
+        return -errno;
+    return 0;
+}
+
+int processes_init(struct processes *p, void *context, int launcher)
+{
+    const int yes = 1, none = 0, backlog = 4096, received = 64, handshake_ms = 10000;
+    const int64_t largest = PROTOCOL_MESSAGE_MAX;
+    size_t size = sizeof p->fd;
+    memset(p, 0, sizeof *p);
+    LIST_INIT(&p->identities);
+    LIST_INIT(&p->list);
+    TAILQ_INIT(&p->identifying);
+    p->launcher = launcher;
+    p->next_token = 1;
+    /* The broker never waits for the launcher: what it cannot be told now it is told later. */
+    if (fcntl(launcher, F_SETFL, O_NONBLOCK) < 0)
+        return -errno;
+    p->socket = zmq_socket(context, ZMQ_ROUTER);
+    /* What is sent to a worker the core bounds; what it sends, its credit. */
+    if (p->socket == NULL || zmq_setsockopt(p->socket, ZMQ_ROUTER_MANDATORY, &yes, sizeof yes) < 0 ||
+        zmq_setsockopt(p->socket, ZMQ_LINGER, &none, sizeof none) < 0 ||
+        zmq_setsockopt(p->socket, ZMQ_SNDHWM, &none, sizeof none) < 0 ||
+        zmq_setsockopt(p->socket, ZMQ_RCVHWM, &received, sizeof received) < 0 ||
+        zmq_setsockopt(p->socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest) < 0 ||
+        zmq_setsockopt(p->socket, ZMQ_BACKLOG, &backlog, sizeof backlog) < 0 ||
+        zmq_setsockopt(p->socket, ZMQ_HANDSHAKE_IVL, &handshake_ms, sizeof handshake_ms) < 0 ||
+        zmq_getsockopt(p->socket, ZMQ_FD, &p->fd, &size) < 0)
+        return -errno;
+    return make_doorman(p, context);
+}
+
+static void forget_process(struct processes *p, struct process *process)
+{
+    struct identity *identity = process->identity;
+    identity->slots[process->slot] = 0;
+    if (process->id_size > 0)
+        HASH_DEL(p->by_id, process);
+    LIST_REMOVE(process, link);
+    free(process->told);
+    free(process);
+}
+
+void processes_free(struct processes *p)
+{
+    struct process *process;
+    while ((process = LIST_FIRST(&p->list)) != NULL)
+        forget_process(p, process);
+    struct identity *identity;
+    while ((identity = LIST_FIRST(&p->identities)) != NULL) {
+        LIST_REMOVE(identity, link);
+        free(identity->slots);
+        free(identity);
+    }
+    if (p->socket != NULL)
+        zmq_socket_monitor(p->socket, NULL, 0);
+    if (p->doorman != NULL)
+        zmq_close(p->doorman);
+    if (p->socket != NULL)
+        zmq_close(p->socket);
+    if (p->launcher >= 0)
+        close(p->launcher);
+}
+
+/*** Identities ***/
+
+static uint32_t new_token(struct processes *p)
+{
+    uint32_t token = p->next_token++;
+    if (p->next_token == 0)
+        p->next_token = 1;
+    return token;
+}
+
+/* The identity of a context, made when it is new; NULL when memory is short. */
+static struct identity *identity_of(struct broker *broker, uint32_t context)
+{
+    struct processes *p = &broker->processes;
+    struct identity *identity;
+    LIST_FOREACH (identity, &p->identities, link) {
+        if (identity->context == context)
+            return identity;
+    }
+    identity = calloc(1, sizeof *identity);
+    if (identity == NULL)
+        return NULL;
+    identity->context = context;
+    TAILQ_INIT(&identity->clients);
+    if (core_crew_new(broker->core, identity, &identity->crew) < 0) {
+        free(identity);
+        return NULL;
+    }
+    LIST_INSERT_HEAD(&p->identities, identity, link);
+    return identity;
+}
+
+/* Frees it when nobody is of it any more. */
+static void identity_drop(struct broker *broker, struct identity *identity)
+{
+    if (!TAILQ_EMPTY(&identity->clients) || identity->workers > 0 ||
+        core_crew_free(broker->core, identity->crew) < 0)
+        return;
+    LIST_REMOVE(identity, link);
+    free(identity->slots);
+    free(identity);
+}
+
+/* One of its workers is no more. */
+static void identity_left(struct broker *broker, struct identity *identity)
+{
+    identity->workers--;
+    identity_drop(broker, identity);
+}
+
+/* The lowest number that no worker of this identity has; 0 when memory is short. */
+static unsigned free_slot(struct identity *identity)
+{
+    unsigned slot = 1;
+    while (slot < identity->slot_count && identity->slots[slot])
+        slot++;
+    if (slot >= identity->slot_count) {
+        unsigned count = identity->slot_count != 0 ? 2 * identity->slot_count : 8;
+        uint8_t *slots = realloc(identity->slots, count);
+        if (slots == NULL)
+            return 0;
+        memset(slots + identity->slot_count, 0, count - identity->slot_count);
+        identity->slots = slots;
+        identity->slot_count = count;
+    }
+    return slot;
+}
+
+/*
+ * Ends the open jobs that need processes: all of one client's, or of all clients of an identity (client
+ * NULL).
+ */
+static void fail_jobs(struct broker *broker, const struct client *client, const struct identity *identity,
+                      unsigned code, const char *text, int64_t now_ns)
+{
+    const void *cursor = NULL;
+    struct job_view view;
+    size_t count = 0, room = 0;
+    uint64_t *ids = NULL;
+    while (core_job_next(broker->core, &cursor, &view)) {
+        const struct client *of = session_cookie(core_job_session(core_job_by_id(broker->core, view.id)));
+        if (callee_of(view.function) == NULL || (client != NULL ? of != client : of->identity != identity))
+            continue;
+        if (count == room) {
+            room = room != 0 ? 2 * room : 64;
+            uint64_t *more = reallocarray(ids, room, sizeof *ids);
+            if (more == NULL)
+                break; /* the others fail the next time */
+            ids = more;
+        }
+        ids[count++] = view.id;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct job *job = core_job_by_id(broker->core, ids[i]);
+        if (job != NULL)
+            serve_fail(broker, job, code, text, now_ns);
+    }
+    free(ids);
+}
+
+static void ask_identity(struct broker *broker, struct client *client, int64_t now_ns)
+{
+    struct processes *p = &broker->processes;
+    int fd = clients_descriptor(&broker->clients, client);
+    struct record record = {.type = RECORD_IDENTIFY, .token = new_token(p)};
+    int rc = fd >= 0 ? record_send(p->launcher, &record, fd) : -ECONNRESET;
+    if (rc == 0) {
+        client->identity_token = record.token;
+        TAILQ_INSERT_TAIL(&p->identifying, client, identity_link);
+    } else if (fd >= 0) {
+        fail_jobs(broker, client, NULL, PERR_MEMORY, "the launcher is too busy to start a process; try again",
+                  now_ns);
+    } /* else it has gone, and the monitor will say so */
+}
+
+void processes_identify(struct broker *broker, struct client *client)
+{
+    if (client->identity == NULL && client->identity_token == 0)
+        ask_identity(broker, client, broker_now());
+}
+
+void processes_client_gone(struct broker *broker, struct client *client)
+{
+    if (client->identity_token != 0)
+        TAILQ_REMOVE(&broker->processes.identifying, client, identity_link);
+    client->identity_token = 0;
+    struct identity *identity = client->identity;
+    if (identity == NULL)
+        return;
+    client->identity = NULL;
+    TAILQ_REMOVE(&identity->clients, client, identity_link);
+    identity_drop(broker, identity);
+}
+
+/* The client that was asked about with this token; it is not any more. NULL: it has gone. */
+static struct client *asked_about(struct processes *p, uint32_t token)
+{
+    struct client *client;
+    TAILQ_FOREACH (client, &p->identifying, identity_link) {
+        if (client->identity_token == token)
+            break;
+    }
+    if (client != NULL) {
+        TAILQ_REMOVE(&p->identifying, client, identity_link);
+        client->identity_token = 0;
+    }
+    return client;
+}
+
+static void take_context(struct broker *broker, const struct record *record, int64_t now_ns)
+{
+    struct client *client = asked_about(&broker->processes, record->token);
+    if (client == NULL || client->session == NULL)
+        return;
+    struct identity *identity = identity_of(broker, record->context);
+    if (identity == NULL) {
+        fail_jobs(broker, client, NULL, PERR_MEMORY, protocol_error_text(PERR_MEMORY), now_ns);
+        return;
+    }
+    client->identity = identity;
+    TAILQ_INSERT_TAIL(&identity->clients, client, identity_link);
+    core_session_crew(broker->core, client->session, identity->crew, now_ns);
+}
+
+/*** Starting ***/
+
+/* A worker that was asked for does not come, or has gone before it could do anything. */
+static void start_failed(struct broker *broker, struct identity *identity, int error, const char *text,
+                         int64_t now_ns)
+{
+    bool for_ever = error == EPERM || error == EACCES;
+    core_start_failed(broker->core, identity->crew, now_ns);
+    if (!for_ever && ++identity->failures < FAILURES_MAX)
+        return;
+    identity->failures = 0;
+    fail_jobs(broker, NULL, identity, for_ever ? PERR_REFUSED : PERR_LIMIT, text, now_ns);
+}
+
+void processes_start(struct broker *broker, struct identity *identity, int64_t now_ns)
+{
+    struct processes *p = &broker->processes;
+    struct process *process = calloc(1, sizeof *process);
+    unsigned slot = process != NULL ? free_slot(identity) : 0;
+    const struct client *client;
+    int fd = -1;
+    TAILQ_FOREACH (client, &identity->clients, identity_link) {
+        fd = clients_descriptor(&broker->clients, client);
+        if (fd >= 0)
+            break;
+    }
+    struct record record = {.type = RECORD_START, .token = new_token(p), .slot = slot};
+    int rc = slot == 0 ? -ENOMEM : fd < 0 ? -ECONNRESET : record_send(p->launcher, &record, fd);
+    if (rc < 0) {
+        free(process);
+        start_failed(broker, identity, -rc, "no worker process could be started", now_ns);
+        return;
+    }
+    process->identity = identity;
+    process->slot = slot;
+    process->token = record.token;
+    process->deadline_ns = now_ns + READY_S * SECOND_NS;
+    identity->slots[slot] = 1;
+    identity->workers++;
+    LIST_INSERT_HEAD(&p->list, process, link);
+}
+
+static void listening(struct broker *broker, const struct record *record, int fd)
+{
+    struct processes *p = &broker->processes;
+    const int none = -1;
+    char endpoint[sizeof "ipc://" + RECORD_TEXT_MAX];
+    memcpy(mempcpy(endpoint, "ipc://", 6), record->text, strlen(record->text) + 1);
+    /* libzmq takes the descriptor over when it binds. */
+    if (fd < 0 || zmq_setsockopt(p->socket, ZMQ_USE_FD, &fd, sizeof fd) < 0 ||
+        zmq_bind(p->socket, endpoint) < 0) {
+        log_error("cannot listen for the workers of uid %u: %s", (unsigned)record->uid, zmq_strerror(errno));
+        if (fd >= 0)
+            close(fd);
+    }
+    zmq_setsockopt(p->socket, ZMQ_USE_FD, &none, sizeof none);
+}
+
+static struct process *find_token(const struct processes *p, uint32_t token)
+{
+    struct process *process;
+    LIST_FOREACH (process, &p->list, link) {
+        if (process->token != 0 && process->token == token)
+            break;
+    }
+    return process;
+}
+
+static struct process *find_number(const struct processes *p, uint32_t number)
+{
+    struct process *process;
+    LIST_FOREACH (process, &p->list, link) {
+        if (process->number != 0 && process->number == number)
+            break;
+    }
+    return process;
+}
+
+static void started(struct broker *broker, const struct record *record)
+{
+    struct process *process = find_token(&broker->processes, record->token);
+    if (process == NULL)
+        return;
+    process->token = 0;
+    process->number = record->worker;
+    process->pid = record->pid;
+    process->uid = record->uid;
+}
+
+static void refused(struct broker *broker, const struct record *record, int64_t now_ns)
+{
+    struct process *process = find_token(&broker->processes, record->token);
+    if (process != NULL) {
+        struct identity *identity = process->identity;
+        forget_process(&broker->processes, process);
+        start_failed(broker, identity, record->error, record->text, now_ns);
+        identity_left(broker, identity);
+        return;
+    }
+    struct client *client = asked_about(&broker->processes, record->token);
+    if (client == NULL)
+        return;
+    bool for_ever = record->error == EPERM || record->error == EACCES;
+    if (for_ever)
+        memcpy(client->identity_refusal, record->text, sizeof client->identity_refusal);
+    fail_jobs(broker, client, NULL, for_ever ? PERR_REFUSED : PERR_LIMIT, record->text, now_ns);
+}
+
+/*** Ending ***/
+
+/* Has the launcher kill it; again in a while where the launcher cannot be told now. */
+static void kill_process(struct broker *broker, struct process *process, int64_t now_ns)
+{
+    struct record record = {.type = RECORD_KILL, .worker = process->number};
+    process->leaving = true;
+    process->deadline_ns = now_ns + SECOND_NS;
+    if (process->number != 0)
+        (void)record_send(broker->processes.launcher, &record, -1);
+}
+
+void processes_stop(struct broker *broker, struct process *process, int64_t now_ns)
+{
+    struct message stop = {.type = MSG_STOP};
+    process->worker = NULL;
+    process->leaving = true;
+    process->deadline_ns = now_ns + LEAVE_S * SECOND_NS;
+    broker->look_workers = true;
+    if (message_encode(&stop, &broker->header) == 0)
+        (void)frames_send_header(broker->processes.socket, process->id, process->id_size, &broker->header,
+                                 false);
+}
+
+void processes_breach(struct broker *broker, struct process *process, const char *why, int64_t now_ns)
+{
+    static struct log_limit limit = LOG_LIMIT(10, 60);
+    log_limited(&limit, LOG_NOTICE, "a worker of uid %u is killed: %s", (unsigned)process->uid, why);
+    if (process->worker != NULL)
+        core_worker_gone(broker->core, process->worker, now_ns);
+    process->worker = NULL;
+    kill_process(broker, process, now_ns);
+}
+
+static void exited(struct broker *broker, const struct record *record, int64_t now_ns)
+{
+    struct processes *p = &broker->processes;
+    struct process *process = find_number(p, record->worker);
+    if (process == NULL)
+        return;
+    /* What it had sent before it ended counts, as far as it has come. */
+    for (int i = 0; i < DRAIN_MOST && !broker->failed && frames_receive(p->socket, &broker->in) == 0; i++) {
+        if (broker->in.count > 0)
+            serve_process(broker, now_ns);
+    }
+    struct identity *identity = process->identity;
+    struct worker *worker = process->worker;
+    bool came = worker != NULL || process->leaving;
+    forget_process(p, process);
+    if (worker != NULL)
+        core_worker_gone(broker->core, worker, now_ns);
+    else if (!came)
+        start_failed(broker, identity, ECHILD, "worker processes end as soon as they are started", now_ns);
+    identity_left(broker, identity);
+}
+
+void processes_launcher(struct broker *broker, int64_t now_ns)
+{
+    struct record record;
+    int fd = -1, rc = -EAGAIN;
+    while (!broker->failed && (rc = record_receive(broker->processes.launcher, 0, &record, &fd)) > 0) {
+        switch (record.type) {
+        case RECORD_CONTEXT:
+            take_context(broker, &record, now_ns);
+            break;
+        case RECORD_LISTENING:
+            listening(broker, &record, fd);
+            fd = -1;
+            break;
+        case RECORD_STARTED:
+            started(broker, &record);
+            break;
+        case RECORD_REFUSED:
+            refused(broker, &record, now_ns);
+            break;
+        case RECORD_EXITED:
+            exited(broker, &record, now_ns);
+            break;
+        default:
+            break; /* a later version's */
+        }
+        if (fd >= 0)
+            close(fd);
+    }
+    if (!broker->failed && rc != -EAGAIN) {
+        log_error("pmap-launcher has gone: %s", rc < 0 ? strerror(-rc) : "end of file");
+        broker->failed = true;
+    }
+}
+
+/*** The door ***/
+
+/* Which process is at the other end of a descriptor of this one; 0: nobody that can be known. */
+static pid_t peer_pid(int fd)
+{
+    struct ucred cred;
+    socklen_t size = sizeof cred;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) == 0 ? cred.pid : 0;
+}
+
+static bool is_worker(const struct processes *p, pid_t pid)
+{
+    const struct process *process;
+    LIST_FOREACH (process, &p->list, link) {
+        if (process->pid == pid && pid > 0)
+            return true;
+    }
+    return false;
+}
+
+/* Lets in who has turned out to be a worker, cuts whose time is over. Returns when the next one's is. */
+static int64_t watch_strangers(struct processes *p, int64_t now_ns)
+{
+    unsigned kept = 0;
+    int64_t next_ns = INT64_MAX;
+    for (unsigned i = 0; i < p->stranger_count; i++) {
+        struct stranger stranger = p->strangers[i];
+        if (is_worker(p, stranger.pid))
+            continue;
+        if (stranger.deadline_ns <= now_ns) {
+            if (peer_pid(stranger.fd) == stranger.pid) /* or the descriptor is another connection's by now */
+                shutdown(stranger.fd, SHUT_RDWR);
+            continue;
+        }
+        if (stranger.deadline_ns < next_ns)
+            next_ns = stranger.deadline_ns;
+        p->strangers[kept++] = stranger;
+    }
+    p->stranger_count = kept;
+    return next_ns;
+}
+
+static void came_in(struct processes *p, int fd, int64_t now_ns)
+{
+    pid_t pid = peer_pid(fd);
+    if (pid == 0 || is_worker(p, pid))
+        return;
+    if (p->stranger_count == STRANGERS_MAX) {
+        shutdown(fd, SHUT_RDWR);
+        return;
+    }
+    p->strangers[p->stranger_count++] = (struct stranger){fd, pid, now_ns + STRANGER_S * SECOND_NS};
+}
+
+void processes_door(struct broker *broker, int64_t now_ns)
+{
+    struct processes *p = &broker->processes;
+    uint8_t event[6], address[256]; /* u16 event, u32 value: of an accepted connection, its descriptor */
+    bool more;
+    do {
+        int size = zmq_recv(p->doorman, event, sizeof event, ZMQ_DONTWAIT);
+        more = size >= 0 || errno == EINTR;
+        if (size < 0)
+            continue;
+        (void)zmq_recv(p->doorman, address, sizeof address, ZMQ_DONTWAIT);
+        uint32_t fd;
+        memcpy(&fd, event + 2, sizeof fd);
+        if (size == sizeof event)
+            came_in(p, (int)fd, now_ns);
+    } while (more);
+    if (p->stranger_count > 0)
+        processes_launcher(broker, now_ns); /* it may have said already who they are */
+    (void)watch_strangers(p, now_ns);
+}
+
+int64_t processes_tick(struct broker *broker, int64_t now_ns)
+{
+    struct processes *p = &broker->processes;
+    int64_t next_ns = p->stranger_count > 0 ? watch_strangers(p, now_ns) : INT64_MAX;
+    struct process *process;
+    LIST_FOREACH (process, &p->list, link) {
+        if (process->worker != NULL)
+            continue;
+        if (process->deadline_ns <= now_ns) {
+            if (!process->leaving)
+                log_warning("a worker of uid %u did not come up in time", (unsigned)process->uid);
+            bool was_leaving = process->leaving;
+            kill_process(broker, process, now_ns);
+            process->leaving =
+                was_leaving; /* one that did not come counts as a start that failed when it ends */
+        }
+        if (process->deadline_ns < next_ns)
+            next_ns = process->deadline_ns;
+    }
+    return next_ns;
+}
+
+/*** What is said ***/
+
+struct process *processes_sender(struct broker *broker)
+{
+    struct process *process;
+    HASH_FIND(hh, broker->processes.by_id, zmq_msg_data(&broker->in.id), zmq_msg_size(&broker->in.id),
+              process);
+    return process;
+}
+
+void processes_ready(struct broker *broker, uint32_t number, int64_t now_ns)
+{
+    struct processes *p = &broker->processes;
+    size_t id_size = zmq_msg_size(&broker->in.id);
+    uint8_t id[ROUTING_ID_MAX];
+    uid_t uid;
+    pid_t pid;
+    if (id_size > sizeof id || !clients_identity(&broker->in.part[0], &uid, &pid))
+        return;
+    memcpy(id, zmq_msg_data(&broker->in.id), id_size); /* what follows may receive other messages */
+    if (find_number(p, number) == NULL)
+        processes_launcher(broker, now_ns); /* the worker may have been faster than the news of it */
+    struct process *process = find_number(p, number);
+    if (process == NULL || process->pid != pid || process->uid != uid || process->id_size != 0 ||
+        process->leaving)
+        return;
+    memcpy(process->id, id, id_size);
+    process->id_size = id_size;
+    struct process *added = process;
+    HASH_ADD_KEYPTR(hh, p->by_id, added->id, added->id_size, added);
+    if (added->hh.tbl == NULL) { /* uthash's sign of no memory */
+        process->id_size = 0;
+        kill_process(broker, process, now_ns);
+        return;
+    }
+    if (core_worker_add(broker->core, process->identity->crew, process, now_ns, &process->worker) < 0) {
+        process->worker = NULL;
+        kill_process(broker, process, now_ns);
+        core_start_failed(broker->core, process->identity->crew, now_ns);
+        return;
+    }
+    process->identity->failures = 0;
+}
+
+int processes_tell(struct process *process, uint64_t job)
+{
+    for (size_t i = process->told_count; i > 0; i--) {
+        if (process->told[i - 1] == job)
+            return 1;
+    }
+    if (process->told_count == process->told_capacity) {
+        size_t capacity = process->told_capacity != 0 ? 2 * process->told_capacity : 8;
+        uint64_t *told = reallocarray(process->told, capacity, sizeof *told);
+        if (told == NULL)
+            return -ENOMEM;
+        process->told = told;
+        process->told_capacity = capacity;
+    }
+    process->told[process->told_count++] = job;
+    return 0;
+}
+
+/* Takes the job from the list of those that it was told of. False: it was not. */
+static bool untell(struct process *process, uint64_t job)
+{
+    for (size_t i = 0; i < process->told_count; i++) {
+        if (process->told[i] == job) {
+            process->told[i] = process->told[--process->told_count];
+            return true;
+        }
+    }
+    return false;
+}
+
+void processes_over(struct broker *broker, uint64_t job)
+{
+    struct message m = {.type = MSG_FORGET, .forget = {.job = job}};
+    struct process *process;
+    LIST_FOREACH (process, &broker->processes.list, link) {
+        if (!untell(process, job) || process->leaving || message_encode(&m, &broker->header) < 0)
+            continue;
+        broker->look_workers = true;
+        (void)frames_send_header(broker->processes.socket, process->id, process->id_size, &broker->header,
+                                 false);
+    }
+    /* That may have been the last thing that somebody who has left had here. */
+    struct identity *identity, *next;
+    for (identity = LIST_FIRST(&broker->processes.identities); identity != NULL; identity = next) {
+        next = LIST_NEXT(identity, link);
+        identity_drop(broker, identity);
+    }
+}

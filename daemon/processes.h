@@ -1,0 +1,115 @@
+/*
+ * Worker processes, as the broker knows them: the launcher that starts and kills them, the socket over which
+ * they speak the worker protocol, the identities whose workers they are. What a worker may do is the core's
+ * to say; who it is, the launcher's. A worker is no more trusted than a client: one that breaks the protocol
+ * is killed, and only its own user is the worse for it. Broker's thread only.
+ */
+#ifndef PMAPD_PROCESSES_H
+#define PMAPD_PROCESSES_H
+
+#include "common/protocol.h"
+#include "daemon/clients.h"
+#include "daemon/core/core.h"
+#include "daemon/launcher/records.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+/*
+ * Whom workers can be shared among: the launcher's "context". Its crew in the core has it as its cookie. It
+ * lives while a client or a worker is of it.
+ */
+struct identity {
+    LIST_ENTRY(identity) link;
+    uint32_t context; /* the launcher's number */
+    struct crew *crew;
+    TAILQ_HEAD(, client) clients; /* of this identity that are connected */
+    unsigned workers;             /* started, and not known to have ended */
+    unsigned failures;            /* starts that failed, since the last one that did not */
+    uint8_t *slots;               /* by number from 1 on: is it some worker's? */
+    unsigned slot_count;          /* of `slots` */
+};
+
+/* A worker, from START on. */
+struct process {
+    LIST_ENTRY(process) link;
+    struct identity *identity;
+    unsigned slot;
+    uint32_t token;  /* of the START that has not been answered; 0 once it has */
+    uint32_t number; /* the launcher's; 0 until then */
+    pid_t pid;
+    uid_t uid;
+    uint8_t id[ROUTING_ID_MAX]; /* its routing id, from READY on */
+    size_t id_size;
+    struct worker *worker; /* the core's; NULL before READY, and when it is to leave */
+    int64_t deadline_ns;   /* to be READY by, or to have left by; then it is killed */
+    bool leaving;          /* STOP was sent, or it was killed: nothing that it says counts */
+    uint64_t *told;        /* jobs that it has been told of */
+    size_t told_count, told_capacity;
+    UT_hash_handle hh; /* in by_id, from READY on */
+};
+
+/* A connection to the workers' socket of which it is not known yet whose it is. */
+struct stranger {
+    int fd;
+    pid_t pid;
+    int64_t deadline_ns;
+};
+enum { STRANGERS_MAX = 64 };
+
+struct broker;
+
+struct processes {
+    int launcher; /* the record socket; -1: there is none, and nothing can run in processes */
+    void *socket; /* the ROUTER */
+    int fd;
+    void *doorman; /* the socket's monitor; door_fd becomes readable when somebody has come */
+    int door_fd;
+    LIST_HEAD(, identity) identities;
+    LIST_HEAD(, process) list;
+    struct process *by_id;
+    TAILQ_HEAD(, client) identifying; /* clients whose identity was asked for */
+    uint32_t next_token;
+    struct stranger strangers[STRANGERS_MAX];
+    unsigned stranger_count;
+};
+
+/* Makes the workers' socket. launcher: the record socket, taken over. What goes wrong is logged. 0 or a
+ * negative errno. */
+int processes_init(struct processes *p, void *context, int launcher);
+/* Closes the sockets: the launcher then kills all workers. The core must have been freed. */
+void processes_free(struct processes *p);
+
+/* Reads what the launcher has to say. */
+void processes_launcher(struct broker *broker, int64_t now_ns);
+/* Looks at who has connected to the workers' socket; cuts whoever is no worker. */
+void processes_door(struct broker *broker, int64_t now_ns);
+/* Does what is due: workers that do not come, or do not leave. Returns when it must be called again, or
+ * INT64_MAX. */
+int64_t processes_tick(struct broker *broker, int64_t now_ns);
+
+/* Asks for the client's identity, unless that has been done; its session then gets a crew, or its jobs are
+ * refused. */
+void processes_identify(struct broker *broker, struct client *client);
+/* The client is gone. */
+void processes_client_gone(struct broker *broker, struct client *client);
+
+/* ACTION_START, ACTION_STOP and ACTION_OVER. */
+void processes_start(struct broker *broker, struct identity *identity, int64_t now_ns);
+void processes_stop(struct broker *broker, struct process *process, int64_t now_ns);
+void processes_over(struct broker *broker, uint64_t job);
+
+/* The worker that a message in broker->in came from; NULL: nobody's, to be ignored. */
+struct process *processes_sender(struct broker *broker);
+/* READY. */
+void processes_ready(struct broker *broker, uint32_t number, int64_t now_ns);
+/* It has broken the protocol: it is killed, and what it had is run elsewhere. */
+void processes_breach(struct broker *broker, struct process *process, const char *why, int64_t now_ns);
+
+/* Has the worker been told of that job? If not, it counts as told from now on. Returns 1 (it had), 0 or
+ * -ENOMEM. */
+int processes_tell(struct process *process, uint64_t job);
+
+#endif

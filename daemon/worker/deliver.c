@@ -1,0 +1,176 @@
+/*
+ * Results on their way to the daemon: at once while there is credit, otherwise into the chunk's outbox, and
+ * from there as credit comes. What cannot be kept fails the item whose result it is, and that alone.
+ */
+#include "daemon/worker/worker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define DEFAULT_FOLDER "/tmp"
+
+static void spend(struct chunk *c, const struct parcel *p)
+{
+    if (c->credit != INT64_MAX)
+        c->credit -= (int64_t)parcel_cost(p);
+}
+
+static void send_parcel(struct worker *w, struct chunk *c, const struct parcel *p, bool last)
+{
+    int64_t run_ns = 0, cpu_ns = 0;
+    if (c == w->run.chunk)
+        run_account(w, &run_ns, &cpu_ns);
+    worker_check(w, link_worked(&w->link, c->id, p, last, run_ns, cpu_ns));
+    spend(c, p);
+    c->ended = last;
+}
+
+void deliver_last(struct worker *w, struct chunk *c)
+{
+    int64_t run_ns = 0, cpu_ns = 0;
+    if (c == w->run.chunk)
+        run_account(w, &run_ns, &cpu_ns);
+    worker_check(w, link_worked(&w->link, c->id, NULL, true, run_ns, cpu_ns));
+    c->ended = true;
+}
+
+void deliver_waiting(struct worker *w, struct chunk *c)
+{
+    struct parcel p;
+    int rc = 0;
+    while (w->error == 0 && !c->dropped && c->credit > 0 &&
+           (rc = outbox_first(&c->outbox, &w->replay, &p)) > 0) {
+        send_parcel(w, c, &p, c->parked && outbox_is_only(&c->outbox, &p));
+        outbox_shift(&c->outbox, &w->spool, &p);
+    }
+    worker_check(w, rc < 0 ? rc : 0); /* results that are lost: the daemon has it all run elsewhere */
+    if (c->parked && c->ended) {
+        TAILQ_REMOVE(&w->parked, c, link);
+        chunk_free(w, c);
+    }
+}
+
+/*** What cannot be kept ***/
+
+static int say_why(char *to, size_t size, uint64_t bytes, bool over, int error, uint64_t limit)
+{
+    int n = snprintf(to, size, "its output of %s%" PRIu64 " bytes could not be kept: ", over ? "over " : "",
+                     bytes);
+    if (error == -EDQUOT && limit > 0)
+        return n + snprintf(to + n, size - (size_t)n, "the limit of %" PRIu64 " bytes is reached", limit);
+    return n + snprintf(to + n, size - (size_t)n, "%s", strerrordesc_np(-error));
+}
+
+/* Each record of the parcel fails; one that goes on ends here. The new parcel is made where the old one was,
+ * record by record, so each length is read before it is written over. */
+static void fail_records(struct worker *w, struct chunk *c, struct parcel *p, int error, uint64_t limit)
+{
+    struct parcel old = *p;
+    char text[200];
+    parcel_begin(p, w->space);
+    for (uint32_t i = 0; i < old.records; i++) {
+        uint64_t size = load_u32(old.lengths + 4 * (size_t)i) + (i == 0 ? c->piece_bytes : 0);
+        int len = say_why(text, sizeof text, size, old.more, error, limit);
+        if (p->texts_size + (size_t)len > PARCEL_TEXTS)
+            len = 0;
+        struct note note = {i, NOTE_ERROR, 0, (uint32_t)len};
+        parcel_record(p, w->space, 0, load_u64(old.times + 8 * (size_t)i));
+        parcel_note(p, w->space, note, text);
+    }
+}
+
+/* The item that it fails in may go on for long: no more of it is wanted. */
+static void stop_item(struct worker *w, const struct chunk *c)
+{
+    struct run *r = &w->run;
+    int64_t grace_ns = c->job->kill_grace_ns;
+    if (!r->laid)
+        return;
+    r->host->arena.skip = true;
+    if (arena_has_done(&r->host->arena))
+        return; /* it is done, and what remains of it is in the arena */
+    r->told_to_end = true;
+    (void)host_send(r->host, HOST_DROP, (uint32_t)(grace_ns / 1000000));
+    if (r->ending == ENDING_NOT) {
+        r->ending = ENDING_DROP;
+        r->kill_ns = now_ns() + (job_is_exec(c->job) ? 2 : 1) * grace_ns;
+    }
+}
+
+static void keep(struct worker *w, struct chunk *c, struct parcel *p)
+{
+    const char *folder = job_env(c->job, "TMPDIR");
+    if (!folder || *folder != '/')
+        folder = DEFAULT_FOLDER;
+    int rc = outbox_put(&c->outbox, &w->spool, c->job->spool, folder, p);
+    if (rc < 0) {
+        bool more = p->more;
+        fail_records(w, c, p, rc, c->job->spool);
+        worker_check(w, outbox_put_small(&c->outbox, p));
+        if (more)
+            stop_item(w, c);
+    }
+    if (!c->stopping)
+        run_yield(w);
+}
+
+/*** Results of the running chunk ***/
+
+static void count_records(struct run *r, struct chunk *c, const struct parcel *p)
+{
+    if (p->more) {
+        c->in_piece = true;
+        c->piece_bytes += p->size;
+        return;
+    }
+    c->next += p->records;
+    c->in_piece = false;
+    c->piece_bytes = 0;
+    r->attempts = r->losses = r->strikes = 0;
+}
+
+void deliver(struct worker *w, struct parcel *p, bool last)
+{
+    struct chunk *c = w->run.chunk;
+    if (c->dropped)
+        return;
+    deliver_waiting(w, c);
+    if (outbox_empty(&c->outbox) && c->credit > 0)
+        send_parcel(w, c, p, last);
+    else
+        keep(w, c, p);
+    count_records(&w->run, c, p);
+}
+
+static void park(struct worker *w, struct chunk *c)
+{
+    int64_t run_ns, cpu_ns;
+    run_account(w, &run_ns, &cpu_ns);
+    worker_check(w, link_parked(&w->link, c->id, c->next, run_ns, cpu_ns));
+    c->parked = true;
+    job_unref(c->job);
+    c->job = NULL;
+    zmq_msg_close(&c->lengths);
+    zmq_msg_close(&c->bytes);
+    zmq_msg_init(&c->lengths);
+    zmq_msg_init(&c->bytes);
+    if (c->large)
+        arena_large_end(&c->large->arena);
+    c->large = NULL;
+    TAILQ_INSERT_TAIL(&w->parked, c, link);
+}
+
+void deliver_end(struct worker *w)
+{
+    struct chunk *c = w->run.chunk;
+    if (!c->dropped)
+        deliver_waiting(w, c);
+    if (!c->dropped && !outbox_empty(&c->outbox)) {
+        park(w, c);
+        return;
+    }
+    if (!c->ended)
+        deliver_last(w, c);
+    chunk_free(w, c);
+}

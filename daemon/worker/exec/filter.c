@@ -1,0 +1,567 @@
+/*
+ * Filters: one lasting process; an item is a line on its stdin, and each line that it answers is the result
+ * of the next item. Lines are written ahead as far as the pipe takes them. An item's time runs from the later
+ * of "written" and "the answer before it" to its answer; answers that were read at once share the time
+ * evenly.
+ */
+#include "common/protocol.h"
+#include "daemon/worker/exec/buffering.h"
+#include "daemon/worker/exec/clock.h"
+#include "daemon/worker/exec/environment.h"
+#include "daemon/worker/exec/run.h"
+#include "daemon/worker/exec/usage.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    READ_SIZE = 64 << 10,
+    READ_ERR = 1 << 20,
+    GOODBYE_NS = 200 * NS_PER_MS, /* for a filter whose stdin was closed to come to its end */
+    DYING_NS = 2000 * NS_PER_MS,  /* for what was killed to die */
+};
+
+/* The process, and what it has of the present chunk. */
+static struct filter {
+    struct process process;
+    bool alive;           /* it was started and not buried yet */
+    struct reaped reaped; /* reaped.ended: it is dead, but its pipes may hold something */
+    enum tree_left left;
+    bool closed;       /* we have closed its stdin, so that it answers the rest and ends */
+    bool at_end;       /* nothing more comes from its stdout */
+    bool young;        /* it was started in this chunk */
+    uint64_t answers;  /* in this chunk */
+    uint64_t served;   /* answers in its life */
+    uint64_t sent;     /* bytes, in this chunk */
+    uint64_t cpu_base; /* its CPU time when this chunk began */
+    struct feed feed;
+    uint8_t buffer[READ_SIZE]; /* what was read and not taken yet */
+    size_t at, filled;
+    int64_t share_ns; /* the time of each answer in the buffer */
+    int64_t last_ns;  /* when the answer before came */
+    int64_t full_since_ns;
+    uint64_t offset;   /* of the present item */
+    uint64_t attempts; /* at the present item that have failed */
+    struct stall stall;
+} f;
+
+static struct environment environment;
+static char *settings[BUFFERING_SETTINGS];
+static char **arguments; /* with a free place in front, as spawn_process wants it */
+/* It was seen to keep its answers until its stdin ends: it is given one chunk a process from now on. */
+static bool buffers;
+
+/* How an item failed. */
+struct failure {
+    enum note_kind kind;
+    int status; /* SIGNAL */
+    char text[NOTE_TEXT];
+};
+
+static int filter_start(struct job *job)
+{
+    int count = buffering_environment(settings);
+    arguments = calloc(job->argc + 2, sizeof *arguments);
+    if (count < 0 || !arguments || environment_init(&environment, settings, (size_t)count, false) < 0) {
+        snprintf(job->bad, sizeof job->bad, "%s", strerror(ENOMEM));
+        return JOB_BAD;
+    }
+    int rc = spawn_find(job->argv[0], job->spawner.path);
+    if (rc < 0)
+        snprintf(job->bad, sizeof job->bad, "cannot run '%.200s': %s", job->argv[0], strerror(-rc));
+    return rc < 0 ? JOB_BAD : 0;
+}
+
+static void take_signals(struct job *job)
+{
+    struct signalfd_siginfo info;
+    if (read(job->signals, &info, sizeof info) < 0 && errno != EAGAIN && errno != EINTR)
+        job->link.gone = true;
+    f.left = tree_reap(f.process.pid, &f.reaped);
+}
+
+/* Waits until nothing is left of it, or until the time, listening to the worker. */
+static void wait_gone(struct job *job, int64_t until_ns)
+{
+    f.left = tree_reap(f.process.pid, &f.reaped);
+    for (int64_t now; f.left != TREE_NONE && (now = now_ns()) < until_ns && !job->link.gone;) {
+        struct pollfd polled[] = {{.fd = job->link.socket, .events = POLLIN},
+                                  {.fd = job->signals, .events = POLLIN}};
+        struct timespec timeout = {(until_ns - now) / 1000000000, (until_ns - now) % 1000000000};
+        if (f.left == TREE_MORE)
+            timeout = (struct timespec){0};
+        int n = ppoll(polled, 2, &timeout, NULL);
+        if (n > 0 && polled[0].revents)
+            link_receive(&job->link);
+        take_signals(job);
+    }
+}
+
+/* Ends it and all that came of it, and keeps nothing of it. signal: 0, or what it gets before KILL. */
+static void bury(struct job *job, int signal, int64_t grace_ns)
+{
+    if (!f.alive)
+        return;
+    if (signal)
+        tree_signal(signal);
+    if (grace_ns > 0)
+        wait_gone(job, now_ns() + grace_ns);
+    if (tree_reap(f.process.pid, &f.reaped) != TREE_NONE)
+        run_kill(job, DYING_NS);
+    process_close(&f.process);
+    if (f.reaped.cpu_ns > f.cpu_base)
+        arena_cpu(&job->output.view, f.reaped.cpu_ns - f.cpu_base);
+    f.alive = false;
+    f.at = f.filled = 0;
+}
+
+/* Closes its stdin, and ends it if it does not end by itself. */
+static void say_goodbye(struct job *job)
+{
+    process_close_in(&f.process);
+    bury(job, 0, GOODBYE_NS);
+}
+
+/* It is to be fed from the present item on. */
+static void feed_from_here(struct job *job)
+{
+    const struct view *v = &job->output.view;
+    f.feed = (struct feed){.view = v, .item = v->item, .end = v->count, .offset = f.offset, .lines = true};
+    uint64_t left = job->recycle > f.served ? job->recycle - f.served : 1;
+    if (job->recycle > 0 && left < v->count - v->item)
+        f.feed.end = v->item + left;
+    f.sent = f.answers = 0;
+}
+
+static int launch(struct job *job, char why[NOTE_TEXT])
+{
+    memcpy(arguments + 1, job->argv, job->argc * sizeof *arguments);
+    environment_number(&environment, 0, job->output.view.head->slot);
+    int rc = run_start(job, arguments + 1, environment.list, false, true, &f.process, why);
+    if (rc < 0)
+        return rc;
+    process_close_ends(&f.process);
+    f.alive = f.young = true;
+    f.closed = f.at_end = false;
+    f.reaped = (struct reaped){0};
+    f.left = TREE_SOME;
+    f.served = f.cpu_base = 0;
+    f.last_ns = now_ns();
+    feed_from_here(job);
+    stall_reset(&f.stall, f.last_ns);
+    return 0;
+}
+
+/* Begins the present item, having refused those that no line can hold. */
+static void begin_item(struct job *job)
+{
+    struct output *o = &job->output;
+    struct view *v = &o->view;
+    bool waits = !arena_ready(v);
+    int64_t before_ns = waits ? now_ns() : 0;
+    int rc = 0;
+    while (rc == 0 && v->item < v->count && feed_splits(v, v->item, f.offset)) {
+        rc = output_begin(o, false, f.last_ns);
+        f.offset += v->lengths[v->item];
+        note_error(job, "has a newline, which a filter's line cannot hold");
+        output_done(o, 0, f.last_ns);
+    }
+    if (rc == 0 && v->item < v->count)
+        output_begin(o, f.attempts < job->retries, f.last_ns);
+    if (waits)
+        f.last_ns += now_ns() - before_ns;
+}
+
+/* The present item has what it will get. */
+static void end_item(struct job *job, uint64_t wall_ns)
+{
+    struct view *v = &job->output.view;
+    if (job->output.held && output_release(&job->output) == -ECANCELED)
+        return;
+    note_attempts(job, f.attempts + 1);
+    f.offset += v->lengths[v->item];
+    f.attempts = 0;
+    output_done(&job->output, wall_ns, f.last_ns);
+    begin_item(job);
+}
+
+/* The present item has failed: it is tried again, or ends so. */
+static void fail_item(struct job *job, const struct failure *failure)
+{
+    struct view *v = &job->output.view;
+    if (f.attempts < job->retries) {
+        f.attempts++;
+        output_rewind(&job->output);
+        begin_item(job);
+        return;
+    }
+    int64_t now = now_ns();
+    int64_t wall_ns = now - f.last_ns;
+    f.last_ns = now;
+    if (failure->kind == NOTE_SIGNAL)
+        note_signal(job, failure->status);
+    else if (failure->kind == NOTE_TIMEOUT)
+        note_timeout(job);
+    else
+        note_error(job, "%s", failure->text);
+    (void)v;
+    end_item(job, (uint64_t)wall_ns);
+}
+
+static bool items_left(const struct job *job)
+{
+    return job->output.view.item < job->output.view.count && !link_given_up(&job->link);
+}
+
+/* More came than was asked for: which answer is whose is not known any more. */
+static void too_many(struct job *job)
+{
+    bury(job, 0, 0);
+    fail_item(job, &(struct failure){.kind = NOTE_ERROR,
+                                     .text = "the filter answered more lines than it was given"});
+}
+
+/* Is there no item behind the present one that it has been given? */
+static bool was_last(const struct job *job)
+{
+    const struct view *v = &job->output.view;
+    uint64_t next = v->item + 1, offset = f.offset + v->lengths[v->item];
+    while (next < f.feed.item && feed_splits(v, next, offset))
+        offset += v->lengths[next++];
+    return next >= f.feed.item;
+}
+
+/* Takes answers out of the buffer. */
+static void take_answers(struct job *job)
+{
+    struct output *o = &job->output;
+    while (f.at < f.filled && items_left(job) && f.alive && !o->full) {
+        if (o->view.item >= f.feed.item) {
+            too_many(job);
+            return;
+        }
+        const uint8_t *line = f.buffer + f.at;
+        const uint8_t *newline = memchr(line, '\n', f.filled - f.at);
+        size_t len = newline ? (size_t)(newline - line) : f.filled - f.at;
+        ssize_t n = len > 0 ? output_put(o, line, len) : 0;
+        if (n == -ENOSPC && o->full) {
+            f.full_since_ns = now_ns();
+            return;
+        }
+        if (n < 0) {
+            struct failure failure = {.kind = NOTE_ERROR};
+            snprintf(failure.text, sizeof failure.text, "its answer cannot be kept for another attempt: %s",
+                     strerror((int)-n));
+            bury(job, 0, 0);
+            f.attempts = job->retries;
+            output_rewind(o);
+            fail_item(job, &failure);
+            return;
+        }
+        f.at += (size_t)n;
+        if (!newline || (size_t)n < len)
+            continue;
+        f.at++;
+        if (f.at < f.filled && was_last(job)) {
+            too_many(job);
+            return;
+        }
+        f.answers++;
+        f.served++;
+        end_item(job, (uint64_t)f.share_ns);
+    }
+}
+
+/* When the present item's time began. */
+static int64_t began_ns(const struct job *job)
+{
+    const struct view *v = &job->output.view;
+    int64_t written_ns = v->item < f.feed.item ? (int64_t)v->out_times[v->item] : 0;
+    return written_ns > f.last_ns ? written_ns : f.last_ns;
+}
+
+static void read_answers(struct job *job)
+{
+    ssize_t n;
+    do
+        n = read(f.process.out, f.buffer, sizeof f.buffer);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0) {
+        /* With nobody left to write, empty is the end, whoever still holds the other end. */
+        f.at_end = n == 0 || errno != EAGAIN || f.reaped.ended;
+        return;
+    }
+    f.at = 0;
+    f.filled = (size_t)n;
+    int64_t now = now_ns(), lines = 0;
+    for (const uint8_t *p = f.buffer; (p = memchr(p, '\n', f.filled - (size_t)(p - f.buffer))); p++)
+        lines++;
+    if (lines > 0) {
+        f.share_ns = (now - began_ns(job)) / lines;
+        f.last_ns = now;
+    }
+    stall_reset(&f.stall, now);
+}
+
+static void write_items(struct job *job)
+{
+    uint64_t before = f.feed.item;
+    ssize_t n = feed_write(&f.feed, f.process.in);
+    if (n < 0 && n != -EAGAIN) {
+        process_close_in(&f.process); /* it reads no more: then it ends, or says so by its silence */
+        return;
+    }
+    int64_t now = now_ns();
+    for (uint64_t i = before; i < f.feed.item; i++)
+        job->output.view.out_times[i] = (uint64_t)now;
+    if (n > 0)
+        f.sent += (uint64_t)n;
+    stall_reset(&f.stall, now);
+}
+
+static void read_errors(struct job *job)
+{
+    ssize_t n = output_read(&job->output, f.process.err, true, READ_ERR);
+    if (n == -ENOSPC && job->output.full) {
+        f.full_since_ns = now_ns();
+    } else if (n <= 0 && n != -EAGAIN) {
+        close(f.process.err);
+        f.process.err = -1;
+    }
+}
+
+/* Has a process from before this chunk gone without having read anything of it? */
+static bool never_read(void)
+{
+    int unread = 0;
+    return !f.young && f.answers == 0 &&
+           (f.process.in < 0 || ioctl(f.process.in, FIONREAD, &unread) < 0 || (uint64_t)unread >= f.sent);
+}
+
+/* It has ended, and all that it wrote was taken. */
+static void died(struct job *job)
+{
+    struct view *v = &job->output.view;
+    while (f.process.err >= 0 && !job->output.full &&
+           output_read(&job->output, f.process.err, true, READ_ERR) > 0)
+        ;
+    bool hung = !f.reaped.ended; /* it has closed its stdout only */
+    bool innocent = never_read() || (v->item >= f.feed.item && f.feed.within == 0 && f.answers > 0);
+    bool closed = f.closed;
+    uint64_t given = f.feed.item;
+    say_goodbye(job);
+    int status = f.reaped.status;
+    bool killed = !hung && WIFSIGNALED(status);
+    /* A last line without its newline is an answer if the filter ended well. */
+    if (v->bytes_used > v->item_bytes && !hung && status == 0 && v->item < given) {
+        end_item(job, (uint64_t)(now_ns() - began_ns(job)));
+        innocent = innocent || v->item >= given;
+    }
+    if (!items_left(job) || innocent) {
+        output_rewind(&job->output);
+        return;
+    }
+    struct failure failure = {.kind = killed ? NOTE_SIGNAL : NOTE_ERROR, .status = status};
+    if (hung)
+        snprintf(failure.text, sizeof failure.text, "the filter closed its output before it answered");
+    else if (closed && status == 0)
+        snprintf(failure.text, sizeof failure.text, "the filter answered fewer lines than it was given");
+    else if (!killed)
+        snprintf(failure.text, sizeof failure.text, "the filter exited with status %d before it answered",
+                 WEXITSTATUS(status));
+    bool all = closed && !killed && status == 0;
+    do {
+        output_rewind(&job->output);
+        f.attempts = all ? job->retries : f.attempts;
+        fail_item(job, &failure);
+    } while (all && items_left(job) && v->item < given);
+}
+
+/* Once in the job's life. */
+static void remark(struct job *job)
+{
+    char text[NOTE_TEXT];
+    int len =
+        snprintf(text, sizeof text,
+                 "'%.100s' has its input and answers nothing: it may buffer its output; closing its input "
+                 "to flush it",
+                 job->argv[0]);
+    arena_note(&job->output.view, NOTE_REMARK, 0, text, (size_t)len);
+}
+
+static int64_t deadline_ns(const struct job *job)
+{
+    bool given = job->output.view.item < f.feed.item || f.feed.within > 0;
+    return job->timeout_ns > 0 && given && !job->output.full ? began_ns(job) + job->timeout_ns : NEVER_NS;
+}
+
+static bool may_stall(const struct job *job)
+{
+    return feed_over(&f.feed) && f.process.in >= 0 && !job->output.full && f.at == f.filled;
+}
+
+enum { SOCKET, SIGNALS, IN, OUT, ERR, POLLED };
+
+static void wait_for_events(const struct job *job, struct pollfd polled[POLLED])
+{
+    const struct output *o = &job->output;
+    bool writes = !feed_over(&f.feed), reads = !o->full;
+    polled[SOCKET] = (struct pollfd){.fd = job->link.socket, .events = POLLIN};
+    polled[SIGNALS] = (struct pollfd){.fd = job->signals, .events = POLLIN};
+    polled[IN] = (struct pollfd){.fd = writes ? f.process.in : -1, .events = POLLOUT};
+    polled[OUT] = (struct pollfd){.fd = reads && !f.at_end ? f.process.out : -1, .events = POLLIN};
+    polled[ERR] = (struct pollfd){.fd = reads ? f.process.err : -1, .events = POLLIN};
+    int64_t until = earlier(output_tell_ns(o), deadline_ns(job));
+    if (may_stall(job))
+        until = earlier(until, f.stall.look_ns);
+    struct timespec timeout, *limit = NULL;
+    if (until != NEVER_NS) {
+        int64_t left = until - now_ns();
+        if (left < 0)
+            left = 0;
+        timeout = (struct timespec){left / 1000000000, left % 1000000000};
+        limit = &timeout;
+    }
+    if (f.left == TREE_MORE)
+        limit = memset(&timeout, 0, sizeof timeout);
+    if (ppoll(polled, POLLED, limit, NULL) <= 0)
+        for (int i = 0; i < POLLED; i++)
+            polled[i].revents = 0;
+}
+
+/* What is due by time. */
+static void watch(struct job *job, int64_t now)
+{
+    if (now >= deadline_ns(job)) {
+        bury(job, SIGTERM, job->grace_ns);
+        fail_item(job, &(struct failure){.kind = NOTE_TIMEOUT});
+        return;
+    }
+    if (may_stall(job) && now >= f.stall.look_ns && stall_look(&f.stall, f.process.in, now)) {
+        if (!buffers)
+            remark(job);
+        buffers = true;
+    }
+    if (buffers && feed_over(&f.feed) && f.process.in >= 0) {
+        process_close_in(&f.process);
+        f.closed = true;
+    }
+    output_tell(&job->output, now);
+}
+
+/* Waits for something to happen, and deals with it. */
+static void go_round(struct job *job)
+{
+    struct pollfd polled[POLLED];
+    wait_for_events(job, polled);
+    if (polled[SOCKET].revents)
+        link_receive(&job->link);
+    if (output_resumed(&job->output))
+        f.last_ns += now_ns() - f.full_since_ns; /* the worker's time, not the item's */
+    if (polled[SIGNALS].revents || f.left == TREE_MORE)
+        take_signals(job);
+    if (f.reaped.ended && f.left != TREE_NONE)
+        run_kill(job, DYING_NS);
+    if (polled[ERR].revents)
+        read_errors(job);
+    if (polled[IN].revents)
+        write_items(job);
+    if (f.at == f.filled && !job->output.full && !f.at_end && (polled[OUT].revents || f.reaped.ended))
+        read_answers(job);
+    take_answers(job);
+    if (f.alive && items_left(job) && f.at == f.filled && f.at_end)
+        died(job);
+    if (f.alive && items_left(job))
+        watch(job, now_ns());
+}
+
+/* Whether the process from the chunk before is good for this one. */
+static void look_after_idleness(struct job *job)
+{
+    take_signals(job);
+    char extra;
+    ssize_t n = f.closed || f.reaped.ended ? 0 : read(f.process.out, &extra, 1);
+    if (n > 0)
+        too_many(job);
+    else if (n == 0 || errno != EAGAIN)
+        say_goodbye(job);
+}
+
+/* Before each round: a process, and something for it to do. Returns whether to go on, or JOB_BAD. */
+static int prepare(struct job *job)
+{
+    const struct view *v = &job->output.view;
+    if (job->link.yield && f.alive)
+        f.feed.end = earlier((int64_t)f.feed.end, (int64_t)(f.feed.item + (f.feed.within > 0)));
+    if (job->link.yield && (!f.alive || v->item >= f.feed.end))
+        return 0;
+    if (f.alive && v->item >= f.feed.end)
+        say_goodbye(job); /* it has served its number of items */
+    if (f.alive)
+        return 1;
+    char why[NOTE_TEXT];
+    int rc = launch(job, why);
+    if (rc == JOB_BAD || rc == -ECANCELED)
+        return rc == JOB_BAD ? rc : 0;
+    if (rc < 0) {
+        struct failure failure = {.kind = NOTE_ERROR};
+        memcpy(failure.text, why, sizeof failure.text);
+        fail_item(job, &failure);
+    }
+    return 1;
+}
+
+static int filter_chunk(struct job *job)
+{
+    f.offset = f.attempts = 0;
+    f.young = false;
+    f.at = f.filled = 0;
+    f.last_ns = now_ns();
+    feed_from_here(job);
+    stall_reset(&f.stall, f.last_ns);
+    begin_item(job);
+    if (f.alive) {
+        f.cpu_base = usage_cpu_ns(f.process.pid);
+        look_after_idleness(job);
+    }
+    int rc = 0;
+    while (items_left(job) && (rc = prepare(job)) > 0)
+        if (f.alive)
+            go_round(job);
+    if (link_given_up(&job->link))
+        bury(job, SIGTERM, job->link.gone ? 0 : (int64_t)job->link.grace_ms * NS_PER_MS);
+    else if (f.alive) {
+        uint64_t cpu_ns = usage_cpu_ns(f.process.pid);
+        arena_cpu(&job->output.view, cpu_ns > f.cpu_base ? cpu_ns - f.cpu_base : 0);
+    }
+    return rc < 0 ? rc : 0;
+}
+
+static void filter_stop(struct job *job)
+{
+    if (f.alive) {
+        process_close_in(&f.process);
+        /* The worker has gone, so nothing is left to listen to. */
+        for (int64_t until = now_ns() + GOODBYE_NS, now; (now = now_ns()) < until;) {
+            struct pollfd polled = {.fd = job->signals, .events = POLLIN};
+            if (tree_reap(f.process.pid, &f.reaped) == TREE_NONE)
+                break;
+            if (poll(&polled, 1, (int)((until - now) / NS_PER_MS) + 1) > 0)
+                take_signals(job);
+        }
+        bury(job, 0, 0);
+    }
+    environment_free(&environment);
+    for (size_t i = 0; i < BUFFERING_SETTINGS; i++)
+        free(settings[i]);
+    free(arguments);
+}
+
+const struct kind filter_kind = {"filter", filter_start, filter_chunk, filter_stop};

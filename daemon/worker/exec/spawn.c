@@ -1,0 +1,221 @@
+/* Starting users' programs; see spawn.h. */
+#include "daemon/worker/exec/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <paths.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/*
+ * The child borrows our memory, on a stack of its own, until it has become another program. Sanitizers, who
+ * keep books on stacks, must not look at it.
+ */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define BORROWER __attribute__((no_sanitize("address", "thread", "undefined")))
+#else
+#define BORROWER
+#endif
+enum { STACK_SIZE = 32 << 10 };
+
+int spawn_signals(struct spawner *s)
+{
+    sigset_t ours, child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    ours = child;
+    sigaddset(&ours, SIGPIPE);
+    if (sigprocmask(SIG_BLOCK, &ours, &s->mask) < 0)
+        return -errno;
+    /* Ignored, it would reap our children for us, and nobody would know how they ended. */
+    struct sigaction now;
+    if (sigaction(SIGCHLD, NULL, &now) < 0)
+        return -errno;
+    s->child_ignored = now.sa_handler == SIG_IGN;
+    if (s->child_ignored && signal(SIGCHLD, SIG_DFL) == SIG_ERR)
+        return -errno;
+    int fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+
+int spawn_limit(struct spawner *s, int resource, rlim_t soft, rlim_t hard)
+{
+    struct rlimit now;
+    if (resource < 0 || getrlimit((unsigned)resource, &now) < 0)
+        return -EINVAL;
+    if (now.rlim_cur == soft && now.rlim_max == hard)
+        return 0;
+    if (s->limit_count == SPAWN_LIMITS_MAX)
+        return -ENOSPC;
+    s->limits[s->limit_count++] = (struct limit){resource, {.rlim_cur = soft, .rlim_max = hard}};
+    return 0;
+}
+
+/* 0, -EACCES, or -ENOENT: nothing is there. */
+static int look_at(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) < 0)
+        return -errno;
+    return S_ISREG(status.st_mode) && access(path, X_OK) == 0 ? 0 : -EACCES;
+}
+
+int spawn_find(const char *name, char path[PATH_MAX])
+{
+    size_t len = strlen(name);
+    if (len == 0)
+        return -ENOENT;
+    if (len >= PATH_MAX)
+        return -ENAMETOOLONG;
+    if (strchr(name, '/')) {
+        memcpy(path, name, len + 1);
+        return look_at(path);
+    }
+    const char *folder = getenv("PATH");
+    if (!folder)
+        folder = "/bin:/usr/bin";
+    int found = -ENOENT;
+    for (;;) {
+        size_t folder_len = strcspn(folder, ":");
+        if (folder_len + 1 + len < PATH_MAX) {
+            memcpy(path, folder, folder_len);
+            if (folder_len > 0)
+                path[folder_len++] = '/';
+            memcpy(path + folder_len, name, len + 1);
+            int rc = look_at(path);
+            if (rc == 0)
+                return 0;
+            if (rc == -EACCES)
+                found = rc;
+        }
+        folder += strcspn(folder, ":");
+        if (*folder++ == '\0')
+            return found;
+    }
+}
+
+struct birth {
+    const struct spawner *spawner;
+    const char *path;
+    char **argv;
+    char *const *envp;
+    int in, out, err; /* in: -1: as it is */
+    pid_t parent;
+    int error;
+};
+
+/* Between clone and exec: system calls only. What fails is left in birth->error. */
+BORROWER static int child_main(void *argument)
+{
+    struct birth *birth = argument;
+    const struct spawner *s = birth->spawner;
+    setsid();
+    bool fine = (birth->in < 0 || dup2(birth->in, 0) >= 0) && dup2(birth->out, 1) >= 0 &&
+                dup2(birth->err, 2) >= 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) >= 0;
+    for (size_t i = 0; fine && i < s->limit_count; i++)
+        fine = setrlimit((unsigned)s->limits[i].resource, &s->limits[i].values) >= 0;
+    /* Killed meanwhile, our parent would not have taken us along. */
+    if (getppid() != birth->parent)
+        _exit(127);
+    if (fine && s->child_ignored)
+        fine = signal(SIGCHLD, SIG_IGN) != SIG_ERR;
+    if (fine && sigprocmask(SIG_SETMASK, &s->mask, NULL) >= 0) {
+        execve(birth->path, birth->argv, birth->envp);
+        if (errno == ENOEXEC) {
+            birth->argv[0] = (char *)birth->path;
+            birth->argv[-1] = (char *)_PATH_BSHELL;
+            execve(_PATH_BSHELL, birth->argv - 1, birth->envp);
+        }
+    }
+    birth->error = errno;
+    _exit(127);
+}
+
+static int make_pipes(bool feed, struct process *p, int *in_end)
+{
+    int in[2] = {-1, -1}, out[2], err[2];
+    if (pipe2(out, O_CLOEXEC) < 0)
+        return -errno;
+    int rc = 0;
+    if (pipe2(err, O_CLOEXEC) < 0) {
+        rc = -errno;
+        err[0] = err[1] = -1;
+    } else if (feed && pipe2(in, O_CLOEXEC) < 0) {
+        rc = -errno;
+        in[0] = in[1] = -1;
+    }
+    *p = (struct process){.in = in[1], .out = out[0], .err = err[0], .out_end = out[1], .err_end = err[1]};
+    *in_end = in[0];
+    /* Only our ends: the flag belongs to an end, and the process would see it on its own. */
+    if (rc == 0 && (fcntl(p->out, F_SETFL, O_NONBLOCK) < 0 || fcntl(p->err, F_SETFL, O_NONBLOCK) < 0 ||
+                    (feed && fcntl(p->in, F_SETFL, O_NONBLOCK) < 0)))
+        rc = -errno;
+    if (rc < 0) {
+        process_close(p);
+        if (*in_end >= 0)
+            close(*in_end);
+    }
+    return rc;
+}
+
+int spawn_process(const struct spawner *s, const char *path, char **argv, char *const *envp, bool feed,
+                  struct process *process)
+{
+    static char stack[STACK_SIZE] __attribute__((aligned(16)));
+    int in_end;
+    int rc = make_pipes(feed, process, &in_end);
+    if (rc < 0)
+        return rc;
+    struct birth birth = {.spawner = s,
+                          .path = path,
+                          .argv = argv,
+                          .envp = envp,
+                          .in = in_end,
+                          .out = process->out_end,
+                          .err = process->err_end,
+                          .parent = getpid()};
+    /* With CLONE_VFORK we go on when the child has become another program or has ended. */
+    process->pid = clone(child_main, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | SIGCHLD, &birth);
+    rc = process->pid < 0 ? -errno : -birth.error;
+    if (in_end >= 0)
+        close(in_end);
+    if (rc < 0) {
+        if (process->pid > 0)
+            waitpid(process->pid, NULL, 0);
+        process_close(process);
+    }
+    return rc;
+}
+
+static void close_one(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+void process_close_ends(struct process *process)
+{
+    close_one(&process->out_end);
+    close_one(&process->err_end);
+}
+
+void process_close_in(struct process *process)
+{
+    close_one(&process->in);
+}
+
+void process_close(struct process *process)
+{
+    process_close_ends(process);
+    process_close_in(process);
+    close_one(&process->out);
+    close_one(&process->err);
+}

@@ -1,0 +1,209 @@
+# The system's daemon and two users: whose processes run, what they may and may not. Needs root, and makes no users: uids
+# that nobody has do as well.
+load helper
+
+alice=54321
+bob=54322
+
+# as UID COMMAND...: with the uid's own group, and one more that both have.
+as() {
+    local uid=$1
+    shift
+    HOME=$T/$uid setpriv --reuid "$uid" --regid "$uid" --groups "$uid,54400" --inh-caps=-all "$@"
+}
+
+prepare() {
+    [ "$(id -u)" = 0 ] || skip "only root can be two users"
+    chmod 711 "$T"
+    as $alice test -x "$PMAP_BIN/pmapd" || skip "others cannot run $PMAP_BIN"
+    mkdir -m 755 sys
+    local uid
+    for uid in $alice $bob; do
+        mkdir -m 700 $uid
+        chown $uid:$uid $uid
+    done
+    chmod 1777 reports
+    printf '[daemon]\nuser = daemon\nkill_grace = 200ms\n' >pmapd.conf
+}
+
+# start_system [LINE...]: root's daemon with 2 slots, and these lines in [access].
+start_system() {
+    [ $# = 0 ] || printf '%s\n' '[access]' "$@" >>pmapd.conf
+    export PMAP_ENDPOINT=ipc://$T/sys/pmapd.sock
+    setpriv --pdeathsig KILL pmapd -c "$T/pmapd.conf" -e "$PMAP_ENDPOINT" -n 2 </dev/null >>"$T/pmapd.log" 2>&1 3>&- &
+    DAEMON=$!
+    DAEMONS+=("$DAEMON")
+    until_true 20 answers
+}
+
+# pids_of UID: processes of that user's.
+pids_of() {
+    local folder
+    for folder in /proc/[0-9]*; do
+        [ "$(stat -c %u "$folder" 2>/dev/null)" != "$1" ] || echo "${folder#/proc/}"
+    done
+}
+
+nobody_left() {
+    [ -z "$(pids_of $alice)$(pids_of $bob)" ]
+}
+
+# The pids of pmap-launcher that are this daemon's.
+launcher() {
+    cat "/proc/$DAEMON/task/$DAEMON/children"
+}
+
+@test "a task is the submitter's in everything" {
+    start_system
+    cat >show <<'SHOW'
+#!/bin/bash
+id -u; id -g; id -G; umask; pwd
+ulimit -Sa; ulimit -Ha
+nice; taskset -p $$ | sed 's/.*: //'
+grep -E '^(Sig(Blk|Ign)|Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp|Groups):' /proc/self/status
+(cd /proc/self/fd && echo *)
+env | grep -vE '^(_|PMAP_JOB|PMAP_SEQ|PMAP_SLOT|OLDPWD|SHLVL)=' | sort
+SHOW
+    chmod 755 show
+    cat >state <<'STATE'
+umask 027
+ulimit -Sn 77; ulimit -Hn 200; ulimit -c 0; ulimit -Su 500
+cd "$HOME"
+export COLOUR='sea green' EMPTY= 'NEWLINE=a
+b'
+trap '' USR1
+"$@"
+STATE
+    as $alice nice -n 3 taskset 1 bash state "$T/show" </dev/null >direct 2>err.direct || fail "$(cat err.direct)"
+    as $alice nice -n 3 taskset 1 bash state pmapc map -- "$T/show" ::: x </dev/null >out 2>err || fail "failed"
+    sed -i 's/^0 1 2.*/0 1 2/' direct out
+    # The item is its argument, and nothing else differs.
+    diff direct out || fail "differs"
+    silent
+}
+
+@test "two users' tasks are two users, at once and on warm workers" {
+    start_system
+    local i
+    for i in 1 2 3; do
+        as $alice pmapc map -q -- sh -c 'echo $(id -u) $0' ::: 1 2 3 4 >out.a 2>err &
+        as $bob pmapc map -q -- sh -c 'echo $(id -u) $0' ::: 1 2 3 4 >out.b 2>err.b
+        wait $!
+        seq 4 | sed "s/^/$alice /" | same - out.a
+        seq 4 | sed "s/^/$bob /" | same - out.b
+    done
+}
+
+@test "a task can signal neither the daemon nor another user's tasks" {
+    start_system
+    as $bob pmapc map -q -- sleep ::: 600 >out.b 2>err.b &
+    local client=$! task
+    until_true 20 eval '[ -n "$(pgrep -u $bob -x sleep)" ]'
+    task=$(pgrep -u $bob -x sleep)
+    expect 1 as $alice pmapc map -q -- sh -c 'kill -9 $0' ::: "$DAEMON" "$(launcher)" "$task" "$(pgrep -u $bob -x pmap-worker | head -n 1)"
+    [ "$(grep -c 'not permitted' err)" = 4 ] || fail "not refused"
+    kill -0 "$task"
+    answers
+    kill -INT $client
+    wait $client || true
+    until_true 10 eval '[ -z "$(pgrep -u $bob -x sleep)" ]'
+}
+
+@test "another user's job cannot be seen, cancelled or spoken for" {
+    start_system
+    as $bob pmapc map -q -- sleep ::: 600 >out.b 2>err.b &
+    local client=$! job
+    until_true 20 eval '[ -n "$(pgrep -u $bob -x sleep)" ]'
+    expect 0 as $alice pmapc jobs --json
+    json_holds 'len(d) == 1 and d[0]["uid"] == '$bob' and set(d[0]) == {"job", "uid", "items"}' <out
+    job=$(/usr/bin/python3 -c 'import json; print(json.load(open("out"))[0]["job"])')
+    expect 4 as $alice pmapc cancel "$job" || expect 1 as $alice pmapc cancel "$job"
+    complains 'no such job'
+    kill -0 "$(pgrep -u $bob -x sleep)"
+    # His workers' socket is closed to her, and hers to everybody but pmapd's own workers.
+    local socket
+    socket=$(tr '\0' '\n' <"/proc/$(pgrep -u $bob -x pmap-worker | head -n 1)/cmdline" | sed -n 's,^ipc://,,p')
+    [ -S "$socket" ]
+    expect_sh 1 "setpriv --reuid $alice --regid $alice --clear-groups /usr/bin/python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"$socket\")'"
+    grep -q PermissionError err
+    # Root may cancel what it likes.
+    expect 0 pmapc cancel "$job"
+    until_true 10 eval '[ -z "$(pgrep -u $bob -x sleep)" ]'
+    wait $client || true
+}
+
+@test "who may have processes: not the sandboxed, not system users, not root" {
+    start_system
+    expect 0 as $alice pmapc map -- echo ::: yes
+    says yes
+    expect 4 as $alice setpriv --no-new-privs pmapc map -- echo ::: no
+    complains 'no.?new.?privileges|NoNewPrivs|no_new_privs'
+    expect 4 pmapc map -- echo ::: no
+    complains 'root'
+    expect 4 as 54 pmapc map -- echo ::: no
+    complains 'min_uid|1000'
+    expect 0 as $alice setpriv --no-new-privs pmapc map square ::: 3
+    says 9
+    if as $alice unshare --user true 2>/dev/null; then
+        expect 4 as $alice unshare --user pmapc map -- echo ::: no
+    fi
+    if unshare --mount true 2>/dev/null; then
+        expect 4 unshare --mount setpriv --reuid $alice --regid $alice --clear-groups pmapc map -- echo ::: no
+        complains 'namespace'
+    fi
+}
+
+@test "root's own tasks where they are allowed" {
+    start_system 'allow_root = yes' 'min_uid = 50'
+    expect 0 pmapc map -- id -u ::: -r
+    says 0
+    expect 0 as 54 pmapc map -- id -u ::: -r
+    says 54
+}
+
+@test "the broker keeps no privilege and the launcher does not speak ZeroMQ" {
+    start_system
+    expect 0 as $alice pmapc map -- echo ::: x
+    grep -qE '^Uid:\s+1\s+1\s+1\s+1$' "/proc/$DAEMON/status"
+    grep -qE '^CapEff:\s+0+$' "/proc/$DAEMON/status"
+    [[ $(cat "/proc/$(launcher)/comm") == pmap-launcher ]]
+    ! grep -q libzmq "/proc/$(launcher)/maps"
+}
+
+@test "the daemon stopped under load leaves nobody's process behind" {
+    start_system
+    local uid pids=()
+    for uid in $alice $bob; do
+        as $uid pmapc map -q -- sh -c 'setsid sleep 600 & sleep 600' <<<$'1\n2\n3\n4' >/dev/null 2>&1 &
+        pids+=($!)
+    done
+    until_true 20 eval '[ "$(pgrep -u $alice,$bob -x sleep | wc -l)" -ge 4 ]'
+    stop_daemon
+    until_true 5 eval '[ -z "$(pgrep -u $alice,$bob -x "sleep|pmap-worker|pmap-exec")" ]'
+    wait "${pids[@]}" || true
+    nobody_left
+}
+
+@test "a killed launcher ends the daemon and all that it had started" {
+    start_system
+    as $alice pmapc map -q -- sleep ::: 600 600 >/dev/null 2>err.a &
+    local client=$!
+    until_true 20 eval '[ "$(pgrep -u $alice -x sleep | wc -l)" = 2 ]'
+    kill -KILL "$(launcher)"
+    ended "$DAEMON" 1
+    forget_daemon "$DAEMON"
+    until_true 10 eval '[ -z "$(pgrep -u $alice -x "sleep|pmap-worker|pmap-exec")" ]'
+    wait $client || true
+}
+
+@test "a killed broker takes all that was started with it" {
+    start_system
+    as $alice pmapc map -q -- sh -c 'setsid sleep 600 & exec sleep 600' ::: 1 2 >/dev/null 2>err.a &
+    local client=$!
+    until_true 20 eval '[ "$(pgrep -u $alice -x sleep | wc -l)" = 4 ]'
+    kill -KILL "$DAEMON"
+    ended "$DAEMON" 137
+    forget_daemon "$DAEMON"
+    until_true 10 nobody_left
+    wait $client || true
+}
