@@ -147,7 +147,7 @@ static int next_any(struct items *items, const char **data, size_t *len)
     return reader_next(items->reader, data, len);
 }
 
-int items_next(struct items *items, const char **data, size_t *len)
+int items_next_made(struct items *items, const char **data, size_t *len)
 {
     for (;;) {
         int rc = next_any(items, data, len);

@@ -51,8 +51,18 @@ int items_product(struct items *items, const struct item_list *lists, size_t cou
  */
 int items_compile(regex_t *columns, const char *expression);
 
+/* The slow half of items_next. Not called directly. */
+int items_next_made(struct items *items, const char **data, size_t *len);
+
 /* As reader_next; also -ENOMEM, and -EILSEQ: a record that would be one argument of several has a NUL. */
-int items_next(struct items *items, const char **data, size_t *len);
+static inline int items_next(struct items *items, const char **data, size_t *len)
+{
+    if (items->group > 0 || items->columns || items->lists || items->done_count > 0)
+        return items_next_made(items, data, len);
+    int rc = reader_next(items->reader, data, len);
+    items->next += rc > 0;
+    return rc;
+}
 
 /* The index of the item that was handed out last. */
 static inline uint64_t items_index(const struct items *items)

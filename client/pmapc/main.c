@@ -34,8 +34,8 @@ static const char help_before[] =
     "Commands ('pmapc COMMAND --help' tells more):\n";
 static const char help_after[] =
     "\n"
-    "  -e, --endpoint ENDPOINT  the daemon's ipc:///path (default: $PMAP_ENDPOINT, else\n"
-    "                           the system's daemon, else your own)\n"
+    "  -e, --endpoint ENDPOINT  the daemon's ipc:///path (default: $PMAP_ENDPOINT,\n"
+    "                           else the system's daemon, else your own)\n"
     "      --no-autostart       start no daemon of your own where none is found\n"
     "      --version            show the version\n"
     "      --help               show this\n"

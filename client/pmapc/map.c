@@ -15,32 +15,69 @@
 #include <unistd.h>
 
 static const char help[] =
-    "Usage: pmapc map [OPTION...] FUNCTION            [::: ITEM...]   a builtin, or ./lib.so:name\n"
-    "       pmapc map [OPTION...] --python EXPR       [::: ITEM...]   of x, or FILE:FUNCTION\n"
+    "Usage: pmapc map [OPTION...] FUNCTION [::: ITEM...]\n"
+    "       pmapc map [OPTION...] --python EXPR [::: ITEM...]\n"
     "       pmapc map [OPTION...] [--filter|--pipe] -- COMMAND [ARG...] [::: ITEM...]\n"
-    "Applies it to each item, and prints the results in order, as they come. Items are stdin's\n"
-    "lines, a file's (-a), or arguments. In a COMMAND {} is the item; also {.} {/} {//} {/.} {#} {%}.\n"
-    "--filter: a line in, a line out, of a lasting process; --pipe: one process a chunk.\n"
+    "Applies a function, or a command, to each item and prints the results in order,\n"
+    "as they come. Items are stdin's lines, a file's (-a), or stand behind ':::'.\n"
+    "FUNCTION: a builtin (see 'pmapc functions'), or ./lib.so:name of a module.\n"
+    "EXPR: Python, in which x is the item; or FILE:FUNCTION. COMMAND: no shell; {} in\n"
+    "it is the item. --filter: a line in, a line out; --pipe: all of a chunk at once.\n"
     "\n"
-    "  -j, --slots N       at most N slots at once     -0, --null          items end in NUL\n"
-    "  -c, --chunksize N   items in a chunk, at most   -d, --delimiter C   items end in C\n"
-    "  -a, --arg-file F    items from F                -C, --colsep RE     columns: {1} {2} ...\n"
-    "  -n, --max-args N    N items a COMMAND           -I STR              STR instead of {}\n"
-    "  -u, --unordered     results as they come            --line-buffer   output as it is produced\n"
-    "      --timeout SEC   that an item may take           --retries N     further attempts at it\n"
-    "      --halt soon|now on the first failure            --recycle N     a process serves N items\n"
-    "      --priority N    among your own jobs             --isolate       a builtin in a process\n"
-    "      --joblog FILE   a line an item, as parallel's   --at-most-once  run no item again\n"
-    "      --resume        go on by the job log            --resume-failed and run again what failed\n"
-    "      --results DIR   a folder an item                --type T        typed arrays: i64, f64 ...\n"
-    "      --tag           the item before each line       --dry-run       print what would be run\n"
-    "      --stats[=json]  timing at the end               --progress      how far it is\n"
-    "  -q, --quiet         no summary                  -r                  accepted, does nothing\n"
+    "  -j, --slots N       at most N slots at once (default: fair share); also -P\n"
+    "  -c, --chunksize N   at most N items in a chunk (default: adaptive)\n"
+    "  -a, --arg-file F    items from F; -0, --null: they end in NUL\n"
+    "  -n, --max-args N    N items for each COMMAND; -C, --colsep RE: columns {1} {2}\n"
+    "  -u, --unordered     results as they come\n"
+    "      --timeout SEC   that an item may take; --retries N: further attempts at it\n"
+    "      --joblog FILE   a line an item; --resume: go on with what is missing there\n"
+    "      --stats[=FORM]  timing on stderr at the end; --progress: how far it is\n"
+    "      --dry-run       print what would be run\n"
+    "      --help=all      all options\n"
     "\n"
-    "Exit status: 0 done, 1 some item failed, 2 usage, 3 no daemon, 4 refused, 130 interrupted.\n"
+    "  seq 1000 | pmapc map square           pmapc map -- gzip -k {} ::: *.txt\n"
+    "  pmapc map --python 'int(x)**2' ::: 7  pmapc map --filter -a text -- sed s/a/b/\n";
+
+static const char help_all[] =
+    "Options of 'pmapc map' ('pmapc run' has those without a *):\n"
     "\n"
-    "  seq 1000 | pmapc map square                     pmapc map -- convert {} {.}.png ::: *.jpg\n"
-    "  pmapc map --python 'int(x)**2' ::: 1 2 3        pmapc map --filter -a text -- sed s/a/b/\n";
+    "  -j, -P, --slots N       at most N slots at once (default: fair share)\n"
+    "  -c, --chunksize N       at most N items in a chunk (default: adaptive)\n"
+    "  -a, --arg-file FILE     items from FILE\n"
+    "  -0, --null              items and results end in NUL\n"
+    "  -d, --delimiter C       items end in C: one character, or \\n \\t \\r \\0 \\xHH\n"
+    "* -n, --max-args N        N items for each COMMAND: {1} {2} ..., or {} for all\n"
+    "* -C, --colsep RE         columns, which RE separates, are {1} {2} ...\n"
+    "* -I STR                  STR in COMMAND is the item, instead of {}\n"
+    "  -u, --unordered         results as they come\n"
+    "      --line-buffer       output as it is produced, in order\n"
+    "      --tag               the item and a tab before each line of its result\n"
+    "      --results DIR       what each item gave in DIR/NUMBER/ as well\n"
+    "      --timeout SEC       that an item may take (builtins: implies --isolate)\n"
+    "      --retries N         further attempts at an item that fails (likewise)\n"
+    "      --halt WHEN         on the first failure: never, soon (begin no more), now\n"
+    "                          (give up what runs as well)\n"
+    "* --recycle N             a lasting process serves N items (likewise)\n"
+    "* --isolate               a builtin runs in a process of yours\n"
+    "* --type T                a module's items are numbers: i8 ... i64, u8 ... f64\n"
+    "      --priority N        among your own jobs, -1000 to 1000 (default: 0)\n"
+    "      --at-most-once      what a lost worker had fails instead of running again\n"
+    "      --joblog FILE       a line an item in FILE, as GNU parallel's\n"
+    "      --resume            do not run what FILE lists\n"
+    "      --resume-failed     the same, but run again what failed\n"
+    "      --stats[=FORM]      timing on stderr at the end; FORM: text or json\n"
+    "      --progress          how far it is, where stderr is a terminal\n"
+    "  -q, --quiet             no summary on stderr (failures are still told)\n"
+    "      --dry-run           print what would be run\n"
+    "  -r                      accepted, does nothing: no input never runs anything\n"
+    "\n"
+    "In COMMAND: {} item, {.} without extension, {/} without folder, {//} folder,\n"
+    "{/.} neither, {#} its number, {%} the slot's; {2} {2.} ... of one of several\n"
+    "arguments. Without any of these the item is appended.\n"
+    "Several ':::' LIST are all combinations, the last list varying fastest.\n"
+    "\n"
+    "Exit status: 0 all done, 1 some item failed, 2 usage, 3 no daemon, 4 refused,\n"
+    "130 interrupted.\n";
 
 enum { OPT_FILTER = OPT_OWN, OPT_PIPE, OPT_PYTHON, OPT_TYPE, OPT_ISOLATE, OPT_RECYCLE };
 
@@ -324,7 +361,7 @@ int command_map(const struct globals *globals, int argc, char **argv)
     work_init(&map.work);
     int status = read_arguments(&map, argc, argv);
     if (status == 0 && map.work.help) {
-        fputs(help, stdout);
+        fputs(map.work.help_all ? help_all : help, stdout);
         status = tell_finish();
     } else if (status == 0) {
         status = work_run(globals, &map.work);

@@ -31,11 +31,6 @@ void output_free(struct output *o)
     writer_free(&o->writer);
 }
 
-int output_item(struct output *o, uint64_t index, const void *data, size_t len)
-{
-    return o->keeps_items ? tags_add(&o->tags, index, data, len) : 0;
-}
-
 /*** stdout ***/
 
 /* The item; of several arguments with a space between them. */

@@ -46,7 +46,10 @@ int output_init(struct output *o, const struct output_options *options);
 void output_free(struct output *o);
 
 /* An item has been put. Returns 0 or -ENOMEM. */
-int output_item(struct output *o, uint64_t index, const void *data, size_t len);
+static inline int output_item(struct output *o, uint64_t index, const void *data, size_t len)
+{
+    return o->keeps_items ? tags_add(&o->tags, index, data, len) : 0;
+}
 
 /*
  * A result has come. Returns 0; a negative errno of stdout; or -ECANCELED: something else could not be

@@ -16,33 +16,62 @@ _pmapc()
         esac
     done
 
-    local options
+    local options common='-j --slots -P -c --chunksize -a --arg-file -0 --null -d --delimiter -u --unordered --line-buffer
+                          --timeout --retries --halt --priority --at-most-once --results --joblog --resume --resume-failed
+                          --stats --stats=text --stats=json --progress -q --quiet --tag --dry-run -r --no-run-if-empty
+                          --help'
     case $command in
         '') options='-e --endpoint --no-autostart --version --help' ;;
-        map) options='-j --slots -P -c --chunksize -a --arg-file -0 --null -d --delimiter -u --unordered --priority
-                      --stats --stats=text --stats=json -q --quiet --tag --dry-run -r --no-run-if-empty --help' ;;
+        map) options="$common --filter --pipe --python -n --max-args -C --colsep -I --type --isolate --recycle --help=all" ;;
+        run) options=$common ;;
+        cancel) options=--help ;;
         ping) options='-c --count -i --interval --json --help' ;;
         *) options='--json --help' ;;
     esac
 
     case $prev in
-        -a | --arg-file)
+        -a | --arg-file | --joblog)
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+            return
+            ;;
+        --results)
+            mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+            return
+            ;;
+        --halt)
+            mapfile -t COMPREPLY < <(compgen -W 'never soon now' -- "$cur")
+            return
+            ;;
+        --type)
+            mapfile -t COMPREPLY < <(compgen -W 'i8 i16 i32 i64 u8 u16 u32 u64 f32 f64' -- "$cur")
             return
             ;;
         -e | --endpoint)
             [[ -z $command ]] && mapfile -t COMPREPLY < <(compgen -W 'ipc:///run/pmapd/pmapd.sock' -- "$cur")
             return
             ;;
-        -j | --slots | -P | -c | --chunksize | --count | -d | --delimiter | --priority | -i | --interval)
+        -j | --slots | -P | -c | --chunksize | --count | -d | --delimiter | --priority | -i | --interval | -n | --max-args | \
+            -C | --colsep | -I | --timeout | --retries | --recycle | --python)
             return
             ;;
     esac
 
+    # Behind "--" stands a command of the user's, and behind it its arguments.
+    for ((; i < COMP_CWORD; i++)); do
+        if [[ ${COMP_WORDS[i]} == -- ]]; then
+            if ((i + 1 == COMP_CWORD)); then
+                mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+            else
+                mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+            fi
+            return
+        fi
+    done
+
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'map functions cpus status ping' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'map run functions cpus status jobs cancel ping' -- "$cur")
     elif [[ $command == map ]]; then
         # A press of Tab starts no daemon.
         mapfile -t COMPREPLY < <(compgen -W \

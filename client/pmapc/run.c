@@ -10,25 +10,25 @@
 
 static const char help[] =
     "Usage: pmapc run [OPTION...] [::: COMMAND...]\n"
-    "Runs each line of stdin, of a file (-a), or each argument, as a command of /bin/sh, as you, here:\n"
-    "several at once, and prints what they write in their order.\n"
+    "Runs each line of stdin, of a file (-a), or each COMMAND, by /bin/sh, as you and\n"
+    "here, several at once, and prints what they write in the order of the lines.\n"
     "\n"
-    "  -j, --slots N       at most N slots at once     -0, --null          commands end in NUL\n"
-    "  -a, --arg-file F    commands from F             -d, --delimiter C   commands end in C\n"
-    "  -c, --chunksize N   commands in a chunk         -u, --unordered     as they come\n"
-    "      --line-buffer   output as it is produced        --timeout SEC   that a command may take\n"
-    "      --retries N     further attempts                --halt soon|now on the first failure\n"
-    "      --priority N    among your own jobs             --at-most-once  run none again\n"
-    "      --joblog FILE   a line a command                --results DIR   a folder a command\n"
-    "      --resume        go on by the job log            --resume-failed and run again what failed\n"
-    "      --tag           the command before each line    --dry-run       print what would be run\n"
-    "      --stats[=json]  timing at the end               --progress      how far it is\n"
-    "  -q, --quiet         no summary                  -r                  accepted, does nothing\n"
-    "      --help          show this\n"
+    "  -j, --slots N       at most N slots at once (default: fair share); also -P\n"
+    "  -a, --arg-file F    commands from F; -0, --null: they end in NUL\n"
+    "  -u, --unordered     output as commands end\n"
+    "      --line-buffer   output as it is produced, in order\n"
+    "      --tag           the command and a tab before each line of its output\n"
+    "      --timeout SEC   that a command may take; --retries N: further attempts\n"
+    "      --halt soon     on the first failure begin no more; now: give up what runs\n"
+    "      --joblog FILE   a line a command; --resume: go on with what is not there\n"
+    "      --stats[=FORM]  timing on stderr at the end; --progress: how far it is\n"
+    "      --dry-run       print what would be run\n"
+    "      --help          show this; 'pmapc map --help=all' has more options\n"
     "\n"
-    "Exit status: 0 done, 1 some failed, 2 usage, 3 no daemon, 4 refused, 130 interrupted.\n"
+    "Exit status: 0 all done, 1 some command failed, 2 usage, 3 no daemon, 4 refused,\n"
+    "130 interrupted.\n"
     "\n"
-    "  pmapc run <commands.txt                         pmapc run ::: 'date; echo $$' 'sleep 1'\n";
+    "  pmapc run <commands.txt             pmapc run ::: 'date; echo $$' 'sleep 1'\n";
 
 static const struct option longs[] = {WORK_LONGS};
 static const char shorts[] = ":" WORK_SHORTS;

@@ -185,6 +185,11 @@ int work_option(struct work *work, int option, const char *value)
         break;
     default:
         work->help = true;
+        work->help_all = value && strcmp(value, "all") == 0;
+        if (value && !work->help_all) {
+            tell("--help: '%s' is not 'all'", value);
+            return STATUS_USAGE;
+        }
     }
     return 0;
 }

@@ -33,7 +33,7 @@ struct work {
     /* Output */
     unsigned char end_of_result;
     enum report_form report;
-    bool tag, quiet, progress, dry_run, resume, resume_failed, help;
+    bool tag, quiet, progress, dry_run, resume, resume_failed, help, help_all;
     const char *halt, *results, *joblog; /* NULL: not given */
 };
 
@@ -73,7 +73,7 @@ enum {
         {"stats", optional_argument, NULL, OPT_STATS}, {"progress", no_argument, NULL, OPT_PROGRESS},        \
         {"quiet", no_argument, NULL, 'q'}, {"tag", no_argument, NULL, OPT_TAG},                              \
         {"dry-run", no_argument, NULL, OPT_DRY_RUN}, {"no-run-if-empty", no_argument, NULL, 'r'},            \
-        {"help", no_argument, NULL, OPT_HELP},                                                               \
+        {"help", optional_argument, NULL, OPT_HELP},                                                         \
     {                                                                                                        \
         NULL, 0, NULL, 0                                                                                     \
     }
