@@ -40,7 +40,7 @@ static int failed(const char *what, int error)
 /* A directory that is ours, opened and locked; -EWOULDBLOCK: its launcher lives. */
 static int lock_folder(int parent, const char *name)
 {
-    struct stat st, there;
+    struct stat st, there = {0};
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return -errno;
@@ -243,7 +243,7 @@ static int find_owner(struct sockets *sockets, uid_t uid, struct owner_socket **
     }
     if (sockets->count == OWNERS_MAX)
         return -ENOSPC;
-    struct owner_socket **list = realloc(sockets->list, (sockets->count + 1) * sizeof(*list));
+    struct owner_socket **list = realloc(sockets->list, (sockets->count + 1) * sizeof(struct owner_socket *));
     if (!list)
         return -ENOMEM;
     sockets->list = list;

@@ -64,15 +64,15 @@ static void report_limits(FILE *out)
 static void report_signals(FILE *out)
 {
     sigset_t mask;
-    int blocked = 0, handled = 0, death = 0;
+    int blocked = 0, ignored = 0, death = 0;
     sigprocmask(SIG_SETMASK, NULL, &mask);
     for (int signal = 1; signal < NSIG; signal++) {
         struct sigaction action;
         blocked += sigismember(&mask, signal) == 1;
-        handled += sigaction(signal, NULL, &action) == 0 && action.sa_handler != SIG_DFL;
+        ignored += sigaction(signal, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
     }
     prctl(PR_GET_PDEATHSIG, &death);
-    fprintf(out, "blocked %d\nhandled %d\ndeath %d\nalarm %u\n", blocked, handled, death, alarm(0));
+    fprintf(out, "blocked %d\nignored %d\ndeath %d\nalarm %u\n", blocked, ignored, death, alarm(0));
 }
 
 /* Open descriptors but 0 to 2 and those that it has opened itself. */
@@ -82,7 +82,7 @@ static int count_descriptors(int own)
     DIR *folder = opendir("/proc/self/fd");
     struct dirent *entry;
     while (folder && (entry = readdir(folder))) {
-        int fd = atoi(entry->d_name);
+        int fd = (int)strtol(entry->d_name, NULL, 10);
         count += fd > 2 && fd != own && fd != dirfd(folder);
     }
     if (folder)
@@ -103,14 +103,14 @@ static void report_place(FILE *out, char **argv, int own, int descriptors)
         memset(null, 0, sizeof null);
         nulls = nulls && readlink(path, null, sizeof null - 1) > 0 && strcmp(null, "/dev/null") == 0;
     }
-    int oom = -1;
+    char oom[16] = "";
     FILE *file = fopen("/proc/self/oom_score_adj", "re");
     if (file) {
-        if (fscanf(file, "%d", &oom) != 1)
-            oom = -1;
+        if (!fgets(oom, sizeof oom, file))
+            oom[0] = '\0';
         fclose(file);
     }
-    fprintf(out, "umask %o\ncwd %s\nnulls %d\ndescriptors %d\noom %d\n", (unsigned)mask, cwd, nulls,
+    fprintf(out, "umask %o\ncwd %s\nnulls %d\ndescriptors %d\noom %s", (unsigned)mask, cwd, nulls,
             own < 0 ? -1 : descriptors, oom);
     fprintf(out, "session %d\ngroup %d\n", getsid(0) == getpid(), getpgrp() == getpid());
     fprintf(out, "name %s\nnumber %s\nslot %s\n", argv[0], argv[2], argv[3]);

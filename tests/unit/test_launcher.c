@@ -134,7 +134,7 @@ static void assert_like_a_worker(const char *report, const struct record *starte
     assert_word(report, "back", "0");
     assert_word(report, "capabilities", "0");
     assert_word(report, "blocked", "0");
-    assert_word(report, "handled", "0");
+    assert_word(report, "ignored", "0");
     assert_word(report, "alarm", "0");
     assert_word(report, "death", "9");
     assert_word(report, "umask", "77");
