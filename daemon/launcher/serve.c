@@ -27,8 +27,7 @@ enum {
     SWEEP_MS = 2, /* between two looks for strays, while they die; longer and longer if none does */
     SWEEP_MOST_MS = 1000,
     RETRY_SEND_MS = 20,
-    END_PATIENCE_S = 30, /* for what was killed to be dead */
-    ROOM_FOR_ONE = 2,    /* records that a request brings at most: LISTENING and its answer */
+    ROOM_FOR_ONE = 2, /* records that a request brings at most: LISTENING and its answer */
 };
 
 struct launcher {
@@ -44,6 +43,7 @@ struct launcher {
 };
 
 static const int64_t MS = 1000000;
+static const int64_t END_PATIENCE_NS = 30 * INT64_C(1000000000); /* for what was killed to be dead */
 
 static int64_t now_ns(void)
 {
@@ -220,11 +220,8 @@ static void give_up_starting(struct launcher *l)
 {
     int64_t now = now_ns();
     struct worker *worker;
-    TAILQ_FOREACH (worker, &l->workers.starting, link) {
-        if (worker->until_ns > now)
-            break;
+    while ((worker = workers_overdue(&l->workers, now)))
         tree_kill(worker->pid);
-    }
 }
 
 static void clear_signals(int fd)
@@ -356,7 +353,7 @@ static int turn(struct launcher *l)
 /* Kills all that is below us, until it is dead. */
 static void kill_all(struct launcher *l)
 {
-    int64_t end = now_ns() + END_PATIENCE_S * 1000 * MS;
+    int64_t end = now_ns() + END_PATIENCE_NS;
     int left = 0;
     l->ending = true;
     /* Ours that we may not kill (a private pool's programs with more privileges) are not waited for. */

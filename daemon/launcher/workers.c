@@ -192,6 +192,17 @@ int workers_hear(struct workers *workers, struct worker *worker, bool dead, int6
     }
 }
 
+struct worker *workers_overdue(struct workers *workers, int64_t now_ns)
+{
+    struct worker *w = TAILQ_FIRST(&workers->starting);
+    if (!w || w->until_ns > now_ns)
+        return NULL;
+    TAILQ_REMOVE(&workers->starting, w, link);
+    w->until_ns = now_ns + START_PATIENCE_NS;
+    TAILQ_INSERT_TAIL(&workers->starting, w, link);
+    return w;
+}
+
 /*** Finding and ending ***/
 
 struct worker *workers_find(struct workers *workers, uint32_t number)

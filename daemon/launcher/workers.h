@@ -67,7 +67,8 @@ void workers_init(struct workers *workers);
  */
 int workers_may_start(const struct workers *workers, uid_t uid, int64_t now_ns, char text[RECORD_TEXT_MAX]);
 
-/* Forks one for this context. start: all but worker and status is filled in. Returns 0 or a negative errno.
+/* Forks one for this context. start: all but worker, launcher and status is filled in. Returns 0 or a
+ * negative errno.
  */
 int workers_start(struct workers *workers, struct context *context, struct start *start, uint32_t token,
                   int64_t now_ns, struct worker **worker);
@@ -79,6 +80,9 @@ int workers_start(struct workers *workers, struct context *context, struct start
  */
 int workers_hear(struct workers *workers, struct worker *worker, bool dead, int64_t now_ns,
                  char text[RECORD_TEXT_MAX]);
+
+/* One that has been starting for too long, which gets another while to die; NULL: there is none. */
+struct worker *workers_overdue(struct workers *workers, int64_t now_ns);
 
 /* The running one of this number, or NULL. */
 struct worker *workers_find(struct workers *workers, uint32_t number);
