@@ -87,11 +87,22 @@ static void grant(struct core *core, struct chunk *chunk, int64_t level)
     change(chunk, level);
 }
 
+/* Without order any chunk may go on: rather one that has something to send for sure. */
+static struct chunk *any_thirsty(const struct job *job)
+{
+    struct chunk *chunk;
+    TAILQ_FOREACH (chunk, &job->thirsty, thirst_link) {
+        if (chunk->parked)
+            return chunk;
+    }
+    return TAILQ_FIRST(&job->thirsty);
+}
+
 /* The chunk for which everything else waits, if its worker is to send something; NULL when there is none. */
 static struct chunk *head_of(const struct job *job)
 {
     if (job->options.unordered)
-        return job->piece_owner != NULL ? job->piece_owner : TAILQ_FIRST(&job->thirsty);
+        return job->piece_owner != NULL ? job->piece_owner : any_thirsty(job);
     struct chunk *chunk = TAILQ_FIRST(&job->chunks);
     const struct segment *segment = TAILQ_FIRST(&job->segments);
     return chunk == NULL || (segment != NULL && segment->first < chunk->first) ? NULL : chunk;
