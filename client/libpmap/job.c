@@ -84,6 +84,8 @@ int pmap_put(pmap_job *job, const void *data, size_t len)
     if (job->gathered < PUMP_COST && rc == 0)
         return 0;
     int pumped = job_pump(job);
+    if (pumped == 0 && rc == -EAGAIN)
+        rc = flow_put(job->flow, data, len); /* what was in its way may have gone out */
     return pumped < 0 ? pumped : rc;
 }
 

@@ -106,14 +106,20 @@ static const char *check_chunks(const struct job *job)
     return NULL;
 }
 
-/* What the head is held up by, of what its worker may send. */
+/* Nothing but results that are ready may keep the head's worker from sending. */
 static const char *check_head(const struct core *core, const struct job *job)
 {
-    const struct chunk *head = TAILQ_FIRST(&job->chunks);
-    if (job->options.unordered)
+    const struct chunk *head = TAILQ_FIRST(&job->chunks), *chunk;
+    const struct segment *segment = TAILQ_FIRST(&job->segments);
+    if (job->options.unordered) {
         head = job->piece_owner != NULL ? job->piece_owner : TAILQ_FIRST(&job->thirsty);
-    else if (!TAILQ_EMPTY(&job->segments) && head != NULL && TAILQ_FIRST(&job->segments)->first < head->first)
+        TAILQ_FOREACH (chunk, &job->chunks, job_link) {
+            if (job->piece_owner == NULL && chunk->counted && !chunk->thirsty)
+                return NULL; /* one of them may send */
+        }
+    } else if (segment != NULL && head != NULL && segment->first < head->first) {
         return NULL;
+    }
     if (head != NULL && head->thirsty)
         CHECK(job->ready_cost >= core->config.head_credit, "the head's worker gets no credit");
     return NULL;
@@ -146,7 +152,8 @@ static const char *check_job(const struct core *core, const struct job *job)
     CHECK(!job->halted || job->cancelled || job->queued_items == 0, "a halted job has items to run");
     CHECK(job->runnable == (work && !capped && !job->starved),
           "a job is in its owner's tree and has no business there, or the reverse");
-    CHECK(job->capped == (work && capped && !job->starved), "a job is held up by a cap that is not reached, or the reverse");
+    CHECK(job->capped == (work && capped && !job->starved),
+          "a job is held up by a cap that is not reached, or the reverse");
     CHECK(job->options.slots == 0 || job->lanes <= job->options.slots,
           "a job has more slots than it asked for");
     CHECK(job->owner->runnable || !job->runnable, "an owner with work is not in the tree");

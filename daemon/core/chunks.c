@@ -65,7 +65,8 @@ static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
     share_start(&job->owner->share, now_ns);
     job->running++;
     core->running++;
-    grants_count(core, chunk);
+    if (chunk->metered)
+        grants_count(chunk);
     if (!job->started) {
         job->started = true;
         job->report.queue_ns = now_ns - job->opened_ns;
@@ -128,7 +129,8 @@ void chunks_leave_worker(struct core *core, struct chunk *chunk, bool correct, i
         TAILQ_REMOVE(&core->controls, chunk, control_link);
         chunk->control = CONTROL_NONE;
     }
-    grants_end(core, chunk);
+    if (chunk->metered)
+        grants_end(core, chunk);
     if (chunk->parked) {
         TAILQ_REMOVE(&worker->parked, chunk, worker_link);
         worker->parked_count--;

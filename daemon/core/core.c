@@ -85,6 +85,22 @@ struct core *core_new(const struct core_config *config)
     return core;
 }
 
+/* What ended with the last action is freed. */
+static void settle_last_end(struct core *core)
+{
+    core->out_last = false;
+    free(core->out_worker);
+    core->out_worker = NULL;
+    if (core->out_over != NULL)
+        job_destroy(core->out_over);
+    core->out_over = NULL;
+    if (core->out_job != NULL) {
+        struct job *job = core->out_job;
+        core->out_job = NULL;
+        job_free(core, job);
+    }
+}
+
 void settle_last_action(struct core *core)
 {
     for (size_t i = 0; i < core->out_count; i++)
@@ -92,18 +108,8 @@ void settle_last_action(struct core *core)
     core->out_count = 0;
     batch_unref(core->out_items);
     core->out_items = NULL;
-    free(core->out_worker);
-    core->out_worker = NULL;
-    if (core->out_over != NULL) {
-        free(core->out_over->done);
-        free(core->out_over);
-        core->out_over = NULL;
-    }
-    if (core->out_job != NULL) {
-        struct job *job = core->out_job;
-        core->out_job = NULL;
-        job_free(core, job);
-    }
+    if (core->out_last)
+        settle_last_end(core);
 }
 
 void core_free(struct core *core)
@@ -119,8 +125,7 @@ void core_free(struct core *core)
     struct job *job;
     while ((job = LIST_FIRST(&core->over)) != NULL) {
         LIST_REMOVE(job, orphan_link);
-        free(job->done);
-        free(job);
+        job_destroy(job);
     }
     struct owner *owner;
     while ((owner = RB_MIN(owner_uids, &core->owners)) != NULL) {
@@ -257,6 +262,7 @@ static bool next_over(struct core *core, struct action *action)
         return false;
     LIST_REMOVE(job, orphan_link);
     core->out_over = job;
+    core->out_last = true;
     *action = (struct action){.type = ACTION_OVER};
     action->over.job = job->id;
     action->over.function = job->function;
@@ -268,7 +274,11 @@ bool core_next(struct core *core, int64_t now_ns, struct action *action)
     settle_last_action(core);
     if (core->changed)
         change_limits(core, now_ns);
-    if (next_control(core, action) || grants_next(core, action) || next_over(core, action))
+    if (next_control(core, action))
+        return true;
+    if (!TAILQ_EMPTY(&core->grants) && grants_next(core, action))
+        return true;
+    if (next_over(core, action))
         return true;
 
     struct chunk *chunk = chunks_dispatch(core, now_ns);
@@ -281,7 +291,8 @@ bool core_next(struct core *core, int64_t now_ns, struct action *action)
         action->work.credit = chunk->metered ? (uint64_t)chunk->credit : PROTOCOL_COUNT_MAX;
         return true;
     }
-    if (workers_next(core, action, now_ns))
+    bool workers = !TAILQ_EMPTY(&core->stopping) || !TAILQ_EMPTY(&core->wanting);
+    if (workers && workers_next(core, action, now_ns))
         return true;
 
     job_try_refused(core);

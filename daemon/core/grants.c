@@ -49,26 +49,19 @@ void grants_begin(struct core *core, struct chunk *chunk)
     chunk->low = chunk->credit / 2;
 }
 
-void grants_count(struct core *core, struct chunk *chunk)
+void grants_count(struct chunk *chunk)
 {
-    (void)core;
-    if (!chunk->metered)
-        return;
     chunk->counted = true;
     chunk->job->lent += left(chunk);
 }
 
-void grants_use(struct core *core, struct chunk *chunk, uint64_t cost)
+void grants_use(struct chunk *chunk, uint64_t cost)
 {
-    (void)core;
-    if (chunk->metered)
-        change(chunk, chunk->credit - (int64_t)cost);
+    change(chunk, chunk->credit - (int64_t)cost);
 }
 
 void grants_end(struct core *core, struct chunk *chunk)
 {
-    if (!chunk->metered)
-        return;
     chunk->job->lent -= left(chunk);
     chunk->counted = false;
     set_thirsty(chunk, false);
@@ -87,11 +80,22 @@ static void grant(struct core *core, struct chunk *chunk, int64_t level)
     change(chunk, level);
 }
 
+/* Without order any chunk may go on: rather one that has something to send for sure. */
+static struct chunk *any_thirsty(const struct job *job)
+{
+    struct chunk *chunk;
+    TAILQ_FOREACH (chunk, &job->thirsty, thirst_link) {
+        if (chunk->parked)
+            return chunk;
+    }
+    return TAILQ_FIRST(&job->thirsty);
+}
+
 /* The chunk for which everything else waits, if its worker is to send something; NULL when there is none. */
 static struct chunk *head_of(const struct job *job)
 {
     if (job->options.unordered)
-        return job->piece_owner != NULL ? job->piece_owner : TAILQ_FIRST(&job->thirsty);
+        return job->piece_owner != NULL ? job->piece_owner : any_thirsty(job);
     struct chunk *chunk = TAILQ_FIRST(&job->chunks);
     const struct segment *segment = TAILQ_FIRST(&job->segments);
     return chunk == NULL || (segment != NULL && segment->first < chunk->first) ? NULL : chunk;
@@ -117,12 +121,16 @@ void grants_look(struct core *core, struct job *job)
 
 bool grants_next(struct core *core, struct action *action)
 {
-    struct chunk *chunk = TAILQ_FIRST(&core->grants);
-    if (chunk == NULL)
-        return false;
-    TAILQ_REMOVE(&core->grants, chunk, grant_link);
-    *action = (struct action){.type = ACTION_GRANT, .worker = chunk->worker, .chunk = chunk->id};
-    action->grant.bytes = chunk->grant;
-    chunk->grant = 0;
-    return true;
+    struct chunk *chunk;
+    while ((chunk = TAILQ_FIRST(&core->grants)) != NULL) {
+        uint64_t bytes = chunk->grant;
+        TAILQ_REMOVE(&core->grants, chunk, grant_link);
+        chunk->grant = 0;
+        if (chunk->job->cancelled || chunk->job->session == NULL)
+            continue; /* what it still sends will be dropped */
+        *action = (struct action){.type = ACTION_GRANT, .worker = chunk->worker, .chunk = chunk->id};
+        action->grant.bytes = bytes;
+        return true;
+    }
+    return false;
 }

@@ -281,6 +281,7 @@ struct core {
     struct batch *out[RESULTS_BLOCKS_MAX];
     size_t out_count;
     struct batch *out_items;
+    bool out_last;             /* one of these is set */
     struct job *out_job;       /* has ended with that action */
     struct job *out_over;      /* has been told to be over */
     struct worker *out_worker; /* is to stop */
@@ -338,6 +339,8 @@ void job_orphan(struct core *core, struct job *job, int64_t now_ns);
 void job_drop(struct core *core, struct job *job);
 /* Nothing of it is at a worker: frees it, or has that told first. */
 void job_free(struct core *core, struct job *job);
+/* Frees its memory. */
+void job_destroy(struct job *job);
 /* Gives input credit back for what was delivered, or more of it for a large item, and tells the session when
  * it is time. */
 void job_credit_input(struct core *core, struct job *job);
@@ -399,9 +402,9 @@ void results_drop_chunk(struct core *core, struct chunk *chunk);
 /* The chunk goes to a process. */
 void grants_begin(struct core *core, struct chunk *chunk);
 /* It is begun: its credit counts. */
-void grants_count(struct core *core, struct chunk *chunk);
+void grants_count(struct chunk *chunk);
 /* Its worker has sent results. */
-void grants_use(struct core *core, struct chunk *chunk, uint64_t cost);
+void grants_use(struct chunk *chunk, uint64_t cost);
 /* Its worker will send no more. */
 void grants_end(struct core *core, struct chunk *chunk);
 /* Gives the job's chunks what they may have now. */
@@ -413,9 +416,16 @@ bool grants_next(struct core *core, struct action *action);
 
 void crew_init(struct crew *crew);
 /* Chunks that may run at once. */
-uint32_t slots_of(const struct core *core);
-/* Is a slot free? */
-bool slot_free(const struct core *core);
+static inline uint32_t slots_of(const struct core *core)
+{
+    return core->config.slots != 0 ? core->config.slots : core->threads.workers;
+}
+
+static inline bool slot_free(const struct core *core)
+{
+    return core->running < slots_of(core);
+}
+
 /* Is there a worker that has nothing to do and may run what would be cut next of the job? */
 bool worker_for(const struct job *job);
 /* The one that suits best; NULL when there is none. */

@@ -405,7 +405,7 @@ static bool is_complete(const struct job *job)
     return job->ended && job->queued_items == 0 && TAILQ_EMPTY(&job->chunks) && STAILQ_EMPTY(&job->ready);
 }
 
-/* The job has ended with this action; it is freed at the next call. */
+/* The job has ended with this action. */
 static void finish(struct core *core, struct job *job, struct job_report *report)
 {
     job->report.slots = order_slots(core, job);
@@ -413,6 +413,13 @@ static void finish(struct core *core, struct job *job, struct job_report *report
         job->report.queue_ns = 0;
     *report = job->report;
     core->jobs_done++;
+}
+
+/* Nothing is left of it: it is freed at the next call. */
+static void end_with_action(struct core *core, struct job *job)
+{
+    core->out_job = job;
+    core->out_last = true;
 }
 
 bool job_next(struct core *core, struct job *job, struct action *action, int64_t now_ns)
@@ -423,7 +430,7 @@ bool job_next(struct core *core, struct job *job, struct action *action, int64_t
         finish(core, job, &action->done);
         job_orphan(core, job, now_ns);
         if (job->in_flight == 0)
-            core->out_job = job;
+            end_with_action(core, job);
         return true;
     }
     if (!job->opened) {
@@ -438,7 +445,7 @@ bool job_next(struct core *core, struct job *job, struct action *action, int64_t
             action->results.has_done = true;
             finish(core, job, &action->results.done);
             job_orphan(core, job, now_ns);
-            core->out_job = job;
+            end_with_action(core, job);
         } else {
             grants_look(core, job);
             order_update(core, job, now_ns);
@@ -449,7 +456,7 @@ bool job_next(struct core *core, struct job *job, struct action *action, int64_t
         action->type = ACTION_DONE;
         finish(core, job, &action->done);
         job_orphan(core, job, now_ns);
-        core->out_job = job;
+        end_with_action(core, job);
         return true;
     }
     if (!next_input_credit(job, action))
@@ -548,6 +555,11 @@ void job_free(struct core *core, struct job *job)
         LIST_INSERT_HEAD(&core->over, job, orphan_link);
         return;
     }
+    job_destroy(job);
+}
+
+void job_destroy(struct job *job)
+{
     free(job->done);
     free(job);
 }

@@ -53,7 +53,8 @@ static void chunk_over(struct core *core, struct chunk *chunk, bool correct, uin
         results_flush(core, job, chunk); /* may free it */
     }
     if (!unwanted) {
-        grants_look(core, job);
+        if (job->process)
+            grants_look(core, job);
         order_update(core, job, now_ns);
     } else if (job->session == NULL && job->in_flight == 0) {
         job_free(core, job);
@@ -70,22 +71,29 @@ static struct chunk *find_chunk(struct chunk_list *list, uint64_t id)
     return chunk;
 }
 
-/* Counts time that a worker says it has spent on its chunk. A process is believed no more than can be. */
-static void count_time(struct core *core, struct chunk *chunk, int64_t run_ns, int64_t cpu_ns, int64_t now_ns)
+/* A process is believed no more than can be. */
+static void clamp_time(const struct core *core, const struct chunk *chunk, int64_t *run_ns, int64_t *cpu_ns,
+                       int64_t now_ns)
+{
+    bool begun = chunk->parked || TAILQ_FIRST(&chunk->worker->chunks) == chunk;
+    int64_t until_ns = chunk->parked ? chunk->parked_ns : now_ns;
+    int64_t elapsed_ns = begun ? until_ns - chunk->started_ns : 0;
+    int64_t slots = slots_of(core), most_cpu_ns = INT64_MAX;
+    if (elapsed_ns < INT64_MAX / slots)
+        most_cpu_ns = elapsed_ns * slots;
+    if (*run_ns > elapsed_ns - chunk->run_ns)
+        *run_ns = elapsed_ns - chunk->run_ns;
+    if (*cpu_ns > most_cpu_ns - chunk->cpu_ns)
+        *cpu_ns = most_cpu_ns - chunk->cpu_ns;
+}
+
+/* Counts time that a worker says it has spent on its chunk. */
+static inline void count_time(struct core *core, struct chunk *chunk, int64_t run_ns, int64_t cpu_ns,
+                              int64_t now_ns)
 {
     struct job *job = chunk->job;
-    if (chunk->metered) {
-        bool begun = chunk->parked || TAILQ_FIRST(&chunk->worker->chunks) == chunk;
-        int64_t until_ns = chunk->parked ? chunk->parked_ns : now_ns;
-        int64_t elapsed_ns = begun ? until_ns - chunk->started_ns : 0;
-        int64_t slots = slots_of(core), most_cpu_ns = INT64_MAX;
-        if (elapsed_ns < INT64_MAX / slots)
-            most_cpu_ns = elapsed_ns * slots;
-        if (run_ns > elapsed_ns - chunk->run_ns)
-            run_ns = elapsed_ns - chunk->run_ns;
-        if (cpu_ns > most_cpu_ns - chunk->cpu_ns)
-            cpu_ns = most_cpu_ns - chunk->cpu_ns;
-    }
+    if (chunk->metered)
+        clamp_time(core, chunk, &run_ns, &cpu_ns, now_ns);
     chunk->run_ns += run_ns;
     chunk->cpu_ns += cpu_ns;
     chunk->item_run_ns += run_ns;
@@ -135,7 +143,8 @@ int core_worked(struct core *core, struct worker *worker, uint64_t id, struct ba
         if (rc < 0)
             return rc;
         chunk->in_piece = batch->more;
-        grants_use(core, chunk, batch_cost(batch));
+        if (chunk->metered)
+            grants_use(chunk, batch_cost(batch));
     }
     count_time(core, chunk, run_ns, cpu_ns, now_ns);
     if (count > 0) {

@@ -8,16 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-uint32_t slots_of(const struct core *core)
-{
-    return core->config.slots != 0 ? core->config.slots : core->threads.workers;
-}
-
-bool slot_free(const struct core *core)
-{
-    return core->running < slots_of(core);
-}
-
 /*** Crews ***/
 
 void crew_init(struct crew *crew)
@@ -260,6 +250,7 @@ bool workers_next(struct core *core, struct action *action, int64_t now_ns)
     if (worker != NULL) {
         TAILQ_REMOVE(&core->stopping, worker, link);
         core->out_worker = worker;
+        core->out_last = true;
         *action = (struct action){.type = ACTION_STOP, .worker = worker, .crew = worker->crew};
         return true;
     }

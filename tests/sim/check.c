@@ -100,7 +100,8 @@ static bool worker_for(const struct world *world, const struct ledger *ledger)
     return false;
 }
 
-/* Is a worker on its way to the job, or could none be started not long ago, or are there as many as may be? */
+/* Is a worker on its way to the job, or could none be started not long ago, or are there as many as may be?
+ */
 static bool worker_comes(const struct world *world, const struct ledger *ledger)
 {
     const struct owner *owner = ledger->job->client->owner;
@@ -216,7 +217,8 @@ static void check_patience(struct world *world, unsigned idle)
             broken(world, "yield", "chunk %" PRIu64 " has run for %.3f ms on worker %u, and others wait",
                    first->chunk, (double)(world->now_ns - first->begun_ns) / 1e6, i);
         for (const struct given *given = first + 1; given < worker->given + worker->given_count; given++) {
-            if (!given->parked && !given->asked && later(later(given->given_ns, first->begun_ns), world->idle_ns) < long_ago &&
+            if (!given->parked && !given->asked &&
+                later(later(given->given_ns, first->begun_ns), world->idle_ns) < long_ago &&
                 !at_cap(given->ledger))
                 broken(world, "recall",
                        "chunk %" PRIu64 " waits behind chunk %" PRIu64
@@ -239,7 +241,7 @@ static void check_memory(struct world *world, const struct core_counts *counts)
          * was with the workers when it became full. */
         most += (ledger->in_window ? ledger->in_window : window) + ledger->most_message;
         most += ledger->most_item > 0 ? ledger->most_item + PROTOCOL_MESSAGE_MAX : 0;
-        most += ledger->halted ? window : 0; /* what was not run has a result of 32 bytes */
+        most += ledger->halted ? window : 0;          /* what was not run has a result of 32 bytes */
         most += window + 2 * ledger->at_workers_most; /* small pieces may cost half as much again */
         if (!ledger->cancelled) {
             queued += ledger->queued;

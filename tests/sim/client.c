@@ -119,6 +119,11 @@ static void produce(struct world *world, struct sim_job *job)
             produce_later(world, job, job->put_pause_ns);
     }
     pump(world, job);
+    /* What was in the item's way may have gone out. */
+    if (job->full && job->state == JOB_RUNNING && !world->failed && put_one(world, job) == 0) {
+        job->full = false;
+        produce_later(world, job, 0);
+    }
 }
 
 /* Something was taken or granted: a producer that had to wait goes on. */

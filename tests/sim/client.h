@@ -54,7 +54,7 @@ struct sim_job {
     uint64_t next;                              /* ordered: the index wanted */
     uint8_t *seen;                              /* a byte an item: its result was taken */
     uint8_t *excused; /* likewise: it may fail without its own fault: its worker died, its job was halted */
-    uint32_t *part;                             /* bytes of each item's result that were taken */
+    uint32_t *part;   /* bytes of each item's result that were taken */
     uint64_t piece_index;
     uint64_t got, got_failed, got_bytes; /* since OPEN, as they came */
     bool end_said, cancelled;

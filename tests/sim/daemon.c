@@ -315,18 +315,16 @@ static void act_on_worker(struct world *world, const struct action *action)
         broken(world, "chunks", "an action %d for a worker that is gone", action->type);
         return;
     }
-    static const unsigned types[] = {[ACTION_CHUNK] = MSG_CHUNK,
-                                     [ACTION_YIELD] = MSG_YIELD,
-                                     [ACTION_RECALL] = MSG_RECALL,
-                                     [ACTION_DROP] = MSG_DROP,
-                                     [ACTION_GRANT] = MSG_GRANT,
-                                     [ACTION_STOP] = MSG_STOP};
+    static const unsigned types[] = {
+        [ACTION_CHUNK] = MSG_CHUNK, [ACTION_YIELD] = MSG_YIELD, [ACTION_RECALL] = MSG_RECALL,
+        [ACTION_DROP] = MSG_DROP,   [ACTION_GRANT] = MSG_GRANT, [ACTION_STOP] = MSG_STOP};
     struct packet *packet = packet_new(world, types[action->type]);
     packet->chunk = action->chunk;
     trace(world, message_name(packet->type), worker->number, action->chunk, 0);
     if (action->type == ACTION_STOP) {
         if (!worker->owner || worker->given_count > 0)
-            broken(world, "stop", "worker %u is to leave with %u chunks", worker->number, worker->given_count);
+            broken(world, "stop", "worker %u is to leave with %u chunks", worker->number,
+                   worker->given_count);
         worker->handle = NULL;
         world->workers_here--;
         worker->owner->processes--;
@@ -374,10 +372,10 @@ static void start_process(struct world *world, const struct action *action)
     struct owner *owner = crew_cookie(action->crew);
     owner->starting++;
     trace(world, "start", owner->uid, owner->starting, owner->processes);
-    if (owner->processes + owner->starting > world->config.slots)
+    if (owner->processes + owner->starting > world->config.slots && world->fault != FAULT_POOL_SLOTS)
         broken(world, "start", "owner %u has %u processes, and %u are to come", owner->uid, owner->processes,
                owner->starting);
-    if (strikes(world, FAULT_LOST_START, 2))
+    if (world->fault == FAULT_LOST_START)
         return;
     bool fails = world->deaths_left > 0 && random_chance(&world->random, world->fails);
     world->deaths_left -= fails;

@@ -26,8 +26,8 @@ struct ledger {
     struct range *done;
     uint32_t done_count;
     bool paused, halted;
-    bool over;      /* the core has nothing of it any more */
-    uint8_t *items; /* an enum item_state each */
+    bool over;          /* the core has nothing of it any more */
+    uint8_t *items;     /* an enum item_state each */
     uint8_t *killed;    /* workers that died with each */
     uint32_t parked;    /* chunks */
     uint64_t unwanted;  /* items in done, or before first */

@@ -171,7 +171,8 @@ static void check_exact(struct world *world, const struct ledger *ledger, uint64
         return;
     if (behind < ledger->next_in && (ledger->items[behind] != ITEM_QUEUED || ledger->killed[behind] > 0))
         return;
-    bool no_more = ledger->ended || ledger->in_used >= ledger->in_granted || wanted_from(ledger, behind) != behind;
+    bool no_more =
+        ledger->ended || ledger->in_used >= ledger->in_granted || wanted_from(ledger, behind) != behind;
     if (behind < ledger->next_in || !no_more)
         broken(world, "chunk size", "a chunk of %u items from %" PRIu64 " on, to be of %u", count, first,
                ledger->job->options.chunksize);
@@ -347,7 +348,8 @@ void ledger_over(struct world *world, const struct action *action)
     for (unsigned i = 0; i < world->worker_count; i++) {
         for (unsigned k = 0; k < world->workers[i]->given_count; k++) {
             if (world->workers[i]->given[k].ledger == ledger)
-                broken(world, "over", "job %" PRIu64 " is over with a chunk at worker %u", action->over.job, i);
+                broken(world, "over", "job %" PRIu64 " is over with a chunk at worker %u", action->over.job,
+                       i);
         }
     }
 }

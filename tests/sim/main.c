@@ -73,12 +73,17 @@ static bool parse_fault(const char *text, enum fault *fault)
 /* Returns -1 to go on, else the exit status. */
 static int parse(int argc, char **argv, struct options *options)
 {
-    static const struct option table[] = {
-        {"seeds", required_argument, NULL, 'n'}, {"first", required_argument, NULL, 'f'},
-        {"seed", required_argument, NULL, 's'},  {"steps", required_argument, NULL, 'm'},
-        {"break", required_argument, NULL, 'b'}, {"fair", no_argument, NULL, 'F'},
-        {"replay", no_argument, NULL, 'r'},      {"verbose", no_argument, NULL, 'v'},
-        {"processes", no_argument, NULL, 'p'},   {"help", no_argument, NULL, 'h'},        {0}};
+    static const struct option table[] = {{"seeds", required_argument, NULL, 'n'},
+                                          {"first", required_argument, NULL, 'f'},
+                                          {"seed", required_argument, NULL, 's'},
+                                          {"steps", required_argument, NULL, 'm'},
+                                          {"break", required_argument, NULL, 'b'},
+                                          {"fair", no_argument, NULL, 'F'},
+                                          {"replay", no_argument, NULL, 'r'},
+                                          {"verbose", no_argument, NULL, 'v'},
+                                          {"processes", no_argument, NULL, 'p'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
     int c;
     bool good = true;
     while (good && (c = getopt_long(argc, argv, "", table, NULL)) != -1) {
@@ -161,7 +166,8 @@ static bool run(const struct options *options, uint64_t seed, struct totals *tot
     printf("seed %" PRIu64 " at %.6f ms, event %" PRIu64 ": broken promise: %s\n", seed,
            (double)world.now_ns / 1e6, world.steps, world.failure);
     printf("replay: pmap_sim%s%s%s%s --seed %" PRIu64 " --verbose\n", options->fair ? " --fair" : "",
-           options->processes ? " --processes" : "", options->fault ? " --break " : "", options->fault ? faults[options->fault].name : "", seed);
+           options->processes ? " --processes" : "", options->fault ? " --break " : "",
+           options->fault ? faults[options->fault].name : "", seed);
     if (options->fault &&
         strncmp(world.failure, faults[options->fault].promise, strlen(faults[options->fault].promise)) == 0)
         printf("fault %s was detected\n", faults[options->fault].name);

@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-/* One message: the results of a run of items, or a piece of a large one. over: `last` goes with what ends it. */
+/* One message: the results of a run of items, or a piece of a large one. over: `last` goes with what ends it.
+ */
 static void send_one(struct world *world, struct worker_model *worker, struct held *held, bool over)
 {
     const struct work *work = &held->function->job->work;

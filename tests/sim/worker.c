@@ -227,9 +227,11 @@ static void take_chunk(struct world *world, struct worker_model *worker, const s
         worker->queue = need_more(worker->queue, worker->capacity * sizeof *worker->queue);
     }
     struct held *held = &worker->queue[worker->count++];
-    *held = (struct held){
-        .chunk = packet->chunk, .first = packet->first, .function = packet->function, .items = packet->items,
-        .credit = (int64_t)packet->bytes};
+    *held = (struct held){.chunk = packet->chunk,
+                          .first = packet->first,
+                          .function = packet->function,
+                          .items = packet->items,
+                          .credit = (int64_t)packet->bytes};
     batch_ref(held->items.batch);
     /* Are these the items that they are said to be? */
     const struct work *work = &held->function->job->work;

@@ -16,9 +16,9 @@ struct held {
     uint32_t ran, done; /* items that were run; whose results were sent */
     /* Of a process's: */
     int64_t credit;
-    uint32_t offset;  /* bytes of the next result that were sent */
-    int64_t run_ns;   /* that was not told */
-    bool dropped;     /* its results are not wanted */
+    uint32_t offset; /* bytes of the next result that were sent */
+    int64_t run_ns;  /* that was not told */
+    bool dropped;    /* its results are not wanted */
 };
 
 /* A chunk at a worker, as the daemon must see it. */
@@ -63,8 +63,8 @@ struct worker_model {
     bool stopping; /* the chunk ends with this part */
     uint32_t part_count;
     int64_t part_start_ns, part_end_ns;
-    int64_t told_ns; /* up to when its time was told */
-    uint64_t part;   /* number of the part, so that an event of another one is known */
+    int64_t told_ns;            /* up to when its time was told */
+    uint64_t part;              /* number of the part, so that an event of another one is known */
     struct worker_model *grave; /* the next one of the world's */
 };
 

@@ -45,7 +45,7 @@ enum {
     X(LOST_GRANT, "lost-grant", "stuck")                                                                     \
     X(LOST_START, "lost-start", "stuck")                                                                     \
     X(LOST_PARKED, "lost-parked", "core accepts")                                                            \
-    X(TWICE, "twice", "run once")                                                                            \
+    X(TWICE, "twice", "counts")                                                                              \
     X(EXACT, "exact", "chunk size")                                                                          \
     X(HALT, "halt", "halt")                                                                                  \
     X(HOLD, "hold", "hold")                                                                                  \
@@ -103,12 +103,12 @@ struct world {
     struct worker_model *workers[WORKERS_EVER]; /* all that ever were, but for processes that are gone */
     unsigned worker_count, workers_ever;
     struct worker_model *graves; /* those */
-    unsigned slots_free;        /* as of the last check */
-    int64_t idle_ns;            /* since when a worker has been idle; INT64_MAX: none is */
-    unsigned workers_here;      /* that the core knows of */
-    struct ledger *ledgers;     /* of all opened jobs, the latest first */
-    struct packet_list packets; /* that are on their way */
-    uint64_t batches;           /* of the world's own that somebody holds */
+    unsigned slots_free;         /* as of the last check */
+    int64_t idle_ns;             /* since when a worker has been idle; INT64_MAX: none is */
+    unsigned workers_here;       /* that the core knows of */
+    struct ledger *ledgers;      /* of all opened jobs, the latest first */
+    struct packet_list packets;  /* that are on their way */
+    uint64_t batches;            /* of the world's own that somebody holds */
 
     enum fault fault;
     bool verbose;
