@@ -196,9 +196,10 @@ int host_receive(struct host *host, struct host_message *message, char *text)
     struct iovec part[2] = {{message, sizeof *message}, {text, HOST_TEXT_MAX}};
     struct msghdr packet = {.msg_iov = part, .msg_iovlen = 2};
     ssize_t n;
+    /* ECONNRESET comes once, before what it said, when it has ended without reading all that it was told. */
     do
         n = recvmsg(host->socket, &packet, MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
+    while (n < 0 && (errno == EINTR || errno == ECONNRESET));
     if (n < 0 && errno == EAGAIN)
         return 0;
     if (n <= 0) {
