@@ -129,13 +129,12 @@ static void find_fault(struct worker *w, int status)
     bool one = current >= 0 && item >= c->next && item < c->count;
     if (r->blame.set && c->next < r->blame.item)
         r->blame.set = false; /* those before it have not come through: they are seen to first */
-    if (job_is_exec(c->job)) {
-        if (r->ending != ENDING_DROP)
-            exec_lost(w, one ? current : -1, status, ns);
-    } else if (r->ending == ENDING_TIMEOUT && current != r->suspect) {
+    if (r->ending == ENDING_DROP)
+        return; /* of an item that has failed already */
+    if (r->ending == ENDING_TIMEOUT && current != r->suspect)
         return; /* it had come to another item by the time it died of the TERM */
-    } else if (r->ending == ENDING_DROP) {
-        return;
+    if (job_is_exec(c->job)) {
+        exec_lost(w, one ? current : -1, status, ns);
     } else if (one) {
         item_ended_it(r, (uint32_t)item, status, ns);
     } else {

@@ -157,7 +157,7 @@ static void close_channels(struct host *host)
 int host_start(struct hosts *hosts, struct host *host, const struct job *job)
 {
     struct program program;
-    int pair[2], out[2];
+    int pair[2] = {-1, -1}, out[2] = {-1, -1};
     int rc = program_make(&program, &hosts->spawn, job);
     if (rc == 0)
         rc = open_channels(host, pair, out);
@@ -173,6 +173,7 @@ int host_start(struct hosts *hosts, struct host *host, const struct job *job)
         } else {
             host->pid = pid;
             host->ready = host->closed = false;
+            host->served = 0;
             host->text_size = 0;
             host->text_lost = 0;
         }
@@ -196,9 +197,10 @@ int host_receive(struct host *host, struct host_message *message, char *text)
     struct iovec part[2] = {{message, sizeof *message}, {text, HOST_TEXT_MAX}};
     struct msghdr packet = {.msg_iov = part, .msg_iovlen = 2};
     ssize_t n;
+    /* ECONNRESET comes once, before what it said, when it has ended without reading all that it was told. */
     do
         n = recvmsg(host->socket, &packet, MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
+    while (n < 0 && (errno == EINTR || errno == ECONNRESET));
     if (n < 0 && errno == EAGAIN)
         return 0;
     if (n <= 0) {
@@ -348,9 +350,10 @@ int64_t hosts_tick(struct hosts *hosts, int64_t now_ns)
 
 void hosts_end(struct hosts *hosts)
 {
-    struct host *host;
+    struct host *host, *next;
     struct leaver *leaver;
-    while ((host = TAILQ_FIRST(&hosts->list))) {
+    for (host = TAILQ_FIRST(&hosts->list); host; host = next) {
+        next = TAILQ_NEXT(host, link);
         host_kill(host);
         close_channels(host);
         free_host(hosts, host);

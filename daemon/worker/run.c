@@ -163,8 +163,11 @@ static void host_has_ended_it(struct worker *w)
     if (r->damaged)
         return;
     bool early = c->next < r->part_end && !r->told_to_end;
+    uint32_t recycle = c->job->options.recycle;
+    r->host->served += r->part_end - r->base;
     bool none = early && c->next == before && !c->in_piece;
-    if (termed || early)
+    bool spent = recycle > 0 && r->host->served >= recycle && r->host->arena.large_items == 0;
+    if (termed || early || spent)
         let_host_go(w);
     else
         run_unlaid(w);
@@ -236,7 +239,8 @@ void run_strike(struct worker *w, const char *why)
     struct run *r = &w->run;
     if (++r->strikes >= STRIKES)
         job_fail(r->chunk->job, why);
-    r->start_ns = now_ns() + (START_AGAIN_MS * MS << r->strikes);
+    if (r->strikes > 1) /* once, it may have been about to end anyway */
+        r->start_ns = now_ns() + (START_AGAIN_MS * MS << r->strikes);
 }
 
 /* A process that is there, or why not. */
@@ -328,7 +332,7 @@ static void tell_failure(struct worker *w)
         snprintf(r->blame.text, sizeof r->blame.text, "%s", job->failure);
         blame_deliver(w);
     }
-    if (!job->failure_told && !r->chunk->dropped)
+    if (!job->failure_told)
         worker_check(w, link_failed(&w->link, job->id, job->failure));
     job->failure_told = true;
     r->chunk->stopping = true;

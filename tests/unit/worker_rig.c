@@ -23,6 +23,7 @@
 enum { LIMIT_MS = 20000, NUMBER = 7, SLOT = 3 };
 
 char rig_failure[4096];
+static pid_t running; /* a worker; 0: none */
 
 static void nap(void)
 {
@@ -89,6 +90,7 @@ static void start_worker(struct rig *rig, const char *endpoint)
             execl(path, path, endpoint, number, slot, (char *)NULL);
         _exit(127);
     }
+    running = rig->worker;
 }
 
 static void receive_id(struct rig *rig)
@@ -137,15 +139,27 @@ void rig_nobody_left(void)
     fail_msg("processes are left");
 }
 
+int rig_tear_down(void **state)
+{
+    (void)state;
+    if (running > 0)
+        kill(running, SIGKILL);
+    running = 0;
+    for (int i = 0; i < LIMIT_MS / 2 && waitpid(-1, NULL, WNOHANG) >= 0; i++)
+        nap();
+    return 0;
+}
+
 static int wait_worker(struct rig *rig)
 {
     int status;
     for (int i = 0; i < LIMIT_MS / 2; i++) {
-        if (waitpid(rig->worker, &status, WNOHANG) == rig->worker)
+        if (waitpid(rig->worker, &status, WNOHANG) == rig->worker) {
+            running = 0;
             return status;
+        }
         nap();
     }
-    kill(rig->worker, SIGKILL);
     fail_msg("the worker does not go");
     return -1;
 }
@@ -309,9 +323,19 @@ void outcome_free(struct outcome *o)
     free(o);
 }
 
+/* Memory grows in powers of two, so that a large result is not copied with each of its pieces. */
+static size_t room_for(size_t len)
+{
+    size_t room = 16;
+    while (room <= len)
+        room *= 2;
+    return room;
+}
+
 static char *append(char *to, size_t *len, const void *data, size_t size)
 {
-    to = realloc(to, *len + size + 1);
+    if (!to || room_for(*len + size) != room_for(*len))
+        to = realloc(to, room_for(*len + size));
     assert_non_null(to);
     memcpy(to + *len, data, size);
     *len += size;
@@ -430,6 +454,14 @@ void rig_until_end(struct rig *rig, uint64_t chunk, struct outcome *o)
     bool was_parked = o->parked;
     while (!o->ended && o->parked == was_parked)
         rig_take(rig, chunk, o, chunk, o);
+}
+
+struct outcome *rig_run(struct rig *rig, uint64_t chunk, uint64_t job, const char *const *items)
+{
+    struct outcome *o = outcome_new();
+    rig_chunk(rig, chunk, job, unlimited, items);
+    rig_until_end(rig, chunk, o);
+    return o;
 }
 
 bool rig_silent(struct rig *rig, int ms)

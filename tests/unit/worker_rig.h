@@ -13,6 +13,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define ITEMS(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define unlimited  PROTOCOL_COUNT_MAX /* credit */
+enum { JOB = 40 };                    /* of most tests */
+
 struct rig {
     char folder[64];
     void *context, *router;
@@ -80,6 +84,11 @@ extern char rig_failure[4096];
 void rig_until_end(struct rig *rig, uint64_t chunk, struct outcome *o);
 /* Is there no message within so many ms? */
 bool rig_silent(struct rig *rig, int ms);
+
+/* Runs a chunk with credit without end to its end. */
+struct outcome *rig_run(struct rig *rig, uint64_t chunk, uint64_t job, const char *const *items);
+/* cmocka's: a test that has failed leaves no process. */
+int rig_tear_down(void **state);
 
 struct outcome *outcome_new(void);
 void outcome_free(struct outcome *o);
