@@ -25,7 +25,7 @@ enum {
     READ_SIZE = 64 << 10,
     READ_ERR = 1 << 20,
     GOODBYE_NS = 200 * NS_PER_MS, /* for a filter whose stdin was closed to come to its end */
-    DYING_NS = 2000 * NS_PER_MS,  /* for what was killed to die */
+    DYING_MS = 10000,             /* for what was killed to die */
 };
 
 /* The process, and what it has of the present chunk. */
@@ -114,7 +114,7 @@ static void bury(struct job *job, int signal, int64_t grace_ns)
     if (grace_ns > 0)
         wait_gone(job, now_ns() + grace_ns);
     if (tree_reap(f.process.pid, &f.reaped) != TREE_NONE)
-        run_kill(job, DYING_NS);
+        run_kill(job, INT64_C(1) * DYING_MS * NS_PER_MS);
     process_close(&f.process);
     if (f.reaped.cpu_ns > f.cpu_base)
         arena_cpu(&job->output.view, f.reaped.cpu_ns - f.cpu_base);
@@ -468,7 +468,7 @@ static void go_round(struct job *job)
     if (polled[SIGNALS].revents || f.left == TREE_MORE)
         take_signals(job);
     if (f.reaped.ended && f.left != TREE_NONE)
-        run_kill(job, DYING_NS);
+        run_kill(job, INT64_C(1) * DYING_MS * NS_PER_MS);
     if (polled[ERR].revents)
         read_errors(job);
     if (polled[IN].revents)
