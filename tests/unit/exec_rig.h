@@ -43,6 +43,7 @@ struct rig {
     bool ready, ended, gone;
     int fulls, somes;
     bool hold_full; /* do not answer FULL yet */
+    bool killed;    /* by the test: it ends by SIGKILL */
     struct heap_text bad;
     uint64_t slot, first;
 };

@@ -25,7 +25,10 @@ enum {
     READ_SIZE = 64 << 10,
     READ_ERR = 1 << 20,
     GOODBYE_NS = 200 * NS_PER_MS, /* for a filter whose stdin was closed to come to its end */
-    DYING_NS = 2000 * NS_PER_MS,  /* for what was killed to die */
+    AHEAD_NS = 20 * NS_PER_MS,    /* of work that it may be given ahead */
+    AHEAD_FIRST = 16,             /* items, before it is known what they take */
+    AHEAD_LEAST = 2,
+    DYING_MS = 10000, /* for what was killed to die */
 };
 
 /* The process, and what it has of the present chunk. */
@@ -34,14 +37,18 @@ static struct filter {
     bool alive;           /* it was started and not buried yet */
     struct reaped reaped; /* reaped.ended: it is dead, but its pipes may hold something */
     enum tree_left left;
-    bool closed;       /* we have closed its stdin, so that it answers the rest and ends */
-    bool at_end;       /* nothing more comes from its stdout */
-    bool young;        /* it was started in this chunk */
-    uint64_t answers;  /* in this chunk */
-    uint64_t served;   /* answers in its life */
-    uint64_t sent;     /* bytes, in this chunk */
-    uint64_t cpu_base; /* its CPU time when this chunk began */
-    struct feed feed;
+    bool closed;               /* we have closed its stdin, so that it answers the rest and ends */
+    bool at_end;               /* nothing more comes from its stdout */
+    bool young;                /* it was started in this chunk */
+    uint64_t answers;          /* in this chunk */
+    uint64_t served;           /* answers in its life */
+    uint64_t sent;             /* bytes, in this chunk */
+    uint64_t cpu_base;         /* its CPU time when this chunk began */
+    struct feed feed;          /* ends where we write ahead to at present: */
+    uint64_t ahead;            /* items that it may have unanswered */
+    uint64_t limit;            /* the end of what it will be given: of the chunk, or of its own number */
+    int64_t each_ns;           /* what an item takes, as of late; 0: unknown */
+    int64_t wider_ns;          /* when to write further ahead if nothing has come */
     uint8_t buffer[READ_SIZE]; /* what was read and not taken yet */
     size_t at, filled;
     int64_t share_ns; /* the time of each answer in the buffer */
@@ -114,7 +121,7 @@ static void bury(struct job *job, int signal, int64_t grace_ns)
     if (grace_ns > 0)
         wait_gone(job, now_ns() + grace_ns);
     if (tree_reap(f.process.pid, &f.reaped) != TREE_NONE)
-        run_kill(job, DYING_NS);
+        run_kill(job, INT64_C(1) * DYING_MS * NS_PER_MS);
     process_close(&f.process);
     if (f.reaped.cpu_ns > f.cpu_base)
         arena_cpu(&job->output.view, f.reaped.cpu_ns - f.cpu_base);
@@ -133,11 +140,54 @@ static void say_goodbye(struct job *job)
 static void feed_from_here(struct job *job)
 {
     const struct view *v = &job->output.view;
-    f.feed = (struct feed){.view = v, .item = v->item, .end = v->count, .offset = f.offset, .lines = true};
+    f.feed = (struct feed){.view = v, .item = v->item, .end = v->item, .offset = f.offset, .lines = true};
     uint64_t left = job->recycle > f.served ? job->recycle - f.served : 1;
-    if (job->recycle > 0 && left < v->count - v->item)
-        f.feed.end = v->item + left;
+    f.limit = job->recycle > 0 && left < v->count - v->item ? v->item + left : v->count;
     f.sent = f.answers = 0;
+}
+
+/* Something has come or gone, so that it is not waiting for more. */
+static void progress(int64_t now)
+{
+    stall_reset(&f.stall, now);
+    f.wider_ns = now + AHEAD_NS;
+}
+
+/* Was it given all that it will be? */
+static bool all_given(void)
+{
+    return f.feed.item >= f.limit;
+}
+
+/*
+ * Says how far to write ahead: so much that it does not run dry, but not so much that a yield would have to
+ * wait long for what it has been given. One that has read it all and answers nothing may want more first.
+ */
+static void look_ahead(const struct job *job, int64_t now)
+{
+    if (now >= f.wider_ns) {
+        int unread = 0;
+        if (f.process.in >= 0 && ioctl(f.process.in, FIONREAD, &unread) == 0 && unread == 0)
+            f.ahead *= 2;
+        f.wider_ns = now + AHEAD_NS;
+    }
+    uint64_t item = job->output.view.item, rest = f.limit > item ? f.limit - item : 0;
+    uint64_t end = item + (f.ahead < rest && !buffers ? f.ahead : rest);
+    if (job->link.yield)
+        end = 0;
+    uint64_t begun = f.feed.item + (f.feed.within > 0);
+    f.feed.end = end > begun ? end : begun;
+    if (job->link.yield)
+        f.limit = f.feed.end;
+}
+
+/* So many answers have taken so long. */
+static void learn(int64_t took_ns, int64_t answers)
+{
+    int64_t each_ns = took_ns / answers + 1;
+    f.each_ns = f.each_ns > 0 ? (3 * f.each_ns + each_ns) / 4 : each_ns;
+    uint64_t ahead = (uint64_t)(AHEAD_NS / f.each_ns);
+    f.ahead = ahead < AHEAD_LEAST ? AHEAD_LEAST : ahead;
 }
 
 static int launch(struct job *job, char why[NOTE_TEXT])
@@ -154,8 +204,10 @@ static int launch(struct job *job, char why[NOTE_TEXT])
     f.left = TREE_SOME;
     f.served = f.cpu_base = 0;
     f.last_ns = now_ns();
+    f.ahead = AHEAD_FIRST;
+    f.each_ns = 0;
     feed_from_here(job);
-    stall_reset(&f.stall, f.last_ns);
+    progress(f.last_ns);
     return 0;
 }
 
@@ -220,6 +272,12 @@ static bool items_left(const struct job *job)
     return job->output.view.item < job->output.view.count && !link_given_up(&job->link);
 }
 
+/* Has it been given an item, or a part of it? */
+static bool given(uint64_t item)
+{
+    return item < f.feed.item || (item == f.feed.item && f.feed.within > 0);
+}
+
 /* More came than was asked for: which answer is whose is not known any more. */
 static void too_many(struct job *job)
 {
@@ -235,7 +293,7 @@ static bool was_last(const struct job *job)
     uint64_t next = v->item + 1, offset = f.offset + v->lengths[v->item];
     while (next < f.feed.item && feed_splits(v, next, offset))
         offset += v->lengths[next++];
-    return next >= f.feed.item;
+    return !given(next);
 }
 
 /* Takes answers out of the buffer. */
@@ -243,7 +301,7 @@ static void take_answers(struct job *job)
 {
     struct output *o = &job->output;
     while (f.at < f.filled && items_left(job) && f.alive && !o->full) {
-        if (o->view.item >= f.feed.item) {
+        if (!given(o->view.item)) {
             too_many(job);
             return;
         }
@@ -304,10 +362,12 @@ static void read_answers(struct job *job)
     for (const uint8_t *p = f.buffer; (p = memchr(p, '\n', f.filled - (size_t)(p - f.buffer))); p++)
         lines++;
     if (lines > 0) {
-        f.share_ns = (now - began_ns(job)) / lines;
+        int64_t took_ns = now - began_ns(job);
+        learn(took_ns, lines);
+        f.share_ns = took_ns / lines;
         f.last_ns = now;
     }
-    stall_reset(&f.stall, now);
+    progress(now);
 }
 
 static void write_items(struct job *job)
@@ -319,11 +379,13 @@ static void write_items(struct job *job)
         return;
     }
     int64_t now = now_ns();
+    /* Where an answer will put the time: until then it is when the item was written. */
     for (uint64_t i = before; i < f.feed.item; i++)
-        job->output.view.out_times[i] = (uint64_t)now;
+        if (i >= job->output.view.item)
+            job->output.view.out_times[i] = (uint64_t)now;
     if (n > 0)
         f.sent += (uint64_t)n;
-    stall_reset(&f.stall, now);
+    progress(now);
 }
 
 static void read_errors(struct job *job)
@@ -352,17 +414,17 @@ static void died(struct job *job)
     while (f.process.err >= 0 && !job->output.full &&
            output_read(&job->output, f.process.err, true, READ_ERR) > 0)
         ;
-    bool hung = !f.reaped.ended; /* it has closed its stdout only */
-    bool innocent = never_read() || (v->item >= f.feed.item && f.feed.within == 0 && f.answers > 0);
+    bool innocent = never_read() || (!given(v->item) && f.answers > 0);
     bool closed = f.closed;
-    uint64_t given = f.feed.item;
+    uint64_t end = f.feed.item;
     say_goodbye(job);
+    bool hung = !f.reaped.ended; /* it had closed its stdout only, and we have killed it */
     int status = f.reaped.status;
     bool killed = !hung && WIFSIGNALED(status);
     /* A last line without its newline is an answer if the filter ended well. */
-    if (v->bytes_used > v->item_bytes && !hung && status == 0 && v->item < given) {
+    if (v->bytes_used > v->item_bytes && !hung && status == 0 && v->item < end) {
         end_item(job, (uint64_t)(now_ns() - began_ns(job)));
-        innocent = innocent || v->item >= given;
+        innocent = innocent || v->item >= end;
     }
     if (!items_left(job) || innocent) {
         output_rewind(&job->output);
@@ -381,7 +443,7 @@ static void died(struct job *job)
         output_rewind(&job->output);
         f.attempts = all ? job->retries : f.attempts;
         fail_item(job, &failure);
-    } while (all && items_left(job) && v->item < given);
+    } while (all && items_left(job) && v->item < end);
 }
 
 /* Once in the job's life. */
@@ -398,13 +460,14 @@ static void remark(struct job *job)
 
 static int64_t deadline_ns(const struct job *job)
 {
-    bool given = job->output.view.item < f.feed.item || f.feed.within > 0;
-    return job->timeout_ns > 0 && given && !job->output.full ? began_ns(job) + job->timeout_ns : NEVER_NS;
+    return job->timeout_ns > 0 && given(job->output.view.item) && !job->output.full
+               ? began_ns(job) + job->timeout_ns
+               : NEVER_NS;
 }
 
 static bool may_stall(const struct job *job)
 {
-    return feed_over(&f.feed) && f.process.in >= 0 && !job->output.full && f.at == f.filled;
+    return all_given() && f.process.in >= 0 && !job->output.full && f.at == f.filled;
 }
 
 enum { SOCKET, SIGNALS, IN, OUT, ERR, POLLED };
@@ -421,6 +484,8 @@ static void wait_for_events(const struct job *job, struct pollfd polled[POLLED])
     int64_t until = earlier(output_tell_ns(o), deadline_ns(job));
     if (may_stall(job))
         until = earlier(until, f.stall.look_ns);
+    else if (!all_given() && !writes && reads)
+        until = earlier(until, f.wider_ns);
     struct timespec timeout, *limit = NULL;
     if (until != NEVER_NS) {
         int64_t left = until - now_ns();
@@ -449,7 +514,7 @@ static void watch(struct job *job, int64_t now)
             remark(job);
         buffers = true;
     }
-    if (buffers && feed_over(&f.feed) && f.process.in >= 0) {
+    if (buffers && all_given() && f.process.in >= 0) {
         process_close_in(&f.process);
         f.closed = true;
     }
@@ -460,6 +525,7 @@ static void watch(struct job *job, int64_t now)
 static void go_round(struct job *job)
 {
     struct pollfd polled[POLLED];
+    look_ahead(job, now_ns());
     wait_for_events(job, polled);
     if (polled[SOCKET].revents)
         link_receive(&job->link);
@@ -468,7 +534,7 @@ static void go_round(struct job *job)
     if (polled[SIGNALS].revents || f.left == TREE_MORE)
         take_signals(job);
     if (f.reaped.ended && f.left != TREE_NONE)
-        run_kill(job, DYING_NS);
+        run_kill(job, INT64_C(1) * DYING_MS * NS_PER_MS);
     if (polled[ERR].revents)
         read_errors(job);
     if (polled[IN].revents)
@@ -498,11 +564,11 @@ static void look_after_idleness(struct job *job)
 static int prepare(struct job *job)
 {
     const struct view *v = &job->output.view;
-    if (job->link.yield && f.alive)
-        f.feed.end = earlier((int64_t)f.feed.end, (int64_t)(f.feed.item + (f.feed.within > 0)));
-    if (job->link.yield && (!f.alive || v->item >= f.feed.end))
+    if (f.alive)
+        look_ahead(job, now_ns());
+    if (job->link.yield && (!f.alive || v->item >= f.limit))
         return 0;
-    if (f.alive && v->item >= f.feed.end)
+    if (f.alive && v->item >= f.limit)
         say_goodbye(job); /* it has served its number of items */
     if (f.alive)
         return 1;
@@ -525,7 +591,7 @@ static int filter_chunk(struct job *job)
     f.at = f.filled = 0;
     f.last_ns = now_ns();
     feed_from_here(job);
-    stall_reset(&f.stall, f.last_ns);
+    progress(f.last_ns);
     begin_item(job);
     if (f.alive) {
         f.cpu_base = usage_cpu_ns(f.process.pid);

@@ -18,7 +18,7 @@
 enum {
     LEFTOVER_NS = 10 * NS_PER_MS, /* for what outlives the item's process to come to its own end */
     ROUND_NS = 5 * NS_PER_MS,     /* between two rounds of killing */
-    DYING_NS = 2000 * NS_PER_MS,  /* for what was killed to die, when the worker has gone */
+    DYING_MS = 10000,             /* for what was killed to die, when the worker has gone */
     READ_MOST = 1 << 20,
     TOUCHED_MOST = 128 << 10, /* the resident set may grow so far before it is made small again */
 };
@@ -154,7 +154,7 @@ static void watch(struct run *r, int64_t now)
         bool killed = tree_kill();
         r->kill_ns = now + ROUND_NS;
         if (r->gone_ns > 0)
-            r->hopeless = !killed || now >= r->gone_ns + DYING_NS;
+            r->hopeless = !killed || now >= r->gone_ns + INT64_C(1) * DYING_MS * NS_PER_MS;
         else
             r->hopeless = !killed && outcome->reaped.ended;
     }

@@ -169,7 +169,7 @@ int spawn_process(const struct spawner *s, const char *path, char **argv, char *
                   struct process *process)
 {
     static char stack[STACK_SIZE] __attribute__((aligned(16)));
-    int in_end;
+    int in_end = -1;
     int rc = make_pipes(feed, process, &in_end);
     if (rc < 0)
         return rc;
