@@ -17,7 +17,6 @@
 
 static struct rig rig;
 
-#define ODD        MODULES "/odd.so"
 #define ITEMS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* Starts pmap-host with these arguments behind --retries 0 --recycle 0. */
@@ -60,7 +59,7 @@ static void test_builtin_unknown(void **state)
 static void test_many_items(void **state)
 {
     enum { COUNT = 50000 };
-    static char texts[COUNT][8];
+    static char texts[COUNT][12];
     static const char *items[COUNT + 1];
     (void)state;
     for (int i = 0; i < COUNT; i++) {

@@ -160,6 +160,7 @@ int module_init(struct module *m, const char *path, const char *name, const char
     enum pmap_type value = type ? value_type(type) : PMAP_BYTES;
     *m = (struct module){.base.map = map, .channel = channel};
     m->base.error = m->context.error;
+    why_text[0] = 0;
     if (type && value == PMAP_BYTES)
         return refuse(&why, -EINVAL, "unknown type '%s'; there are: " VALUE_NAMES, type);
     if (raw && !type)
