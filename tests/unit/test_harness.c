@@ -14,7 +14,9 @@
 
 static struct rig rig;
 
-#define FUNCTIONS  SOURCES "/functions.py"
+#define FUNCTIONS SOURCES "/functions.py"
+static const char act[] = FUNCTIONS ":act", deep[] = FUNCTIONS ":deep";
+
 #define ITEMS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 #define start(...) rig_start(&rig, ITEMS("python3", HARNESS, "--retries", "0", "--recycle", "0", __VA_ARGS__))
@@ -84,7 +86,7 @@ static void test_file(void **state)
 {
     char output[1000];
     (void)state;
-    start("--file", FUNCTIONS ":act");
+    start("--file", act);
     rig_ready(&rig);
     assert_int_equal(rig_map(&rig, ITEMS("x", "print", "exit", "interrupt", "two lines", "newlines", "none",
                                          "surrogate", "recurse", "y")),
@@ -111,7 +113,7 @@ static void test_file(void **state)
 static void test_traceback(void **state)
 {
     (void)state;
-    start("--file", FUNCTIONS ":deep");
+    start("--file", deep);
     rig_ready(&rig);
     assert_int_equal(rig_map(&rig, ITEMS("way")), 1);
     rig_assert_error(&rig, 0, "KeyError: 'no way'");
@@ -128,8 +130,7 @@ static void test_traceback(void **state)
 static void test_retries(void **state)
 {
     (void)state;
-    rig_start(&rig,
-              ITEMS("python3", HARNESS, "--file", "--retries", "2", "--recycle", "0", FUNCTIONS ":act"));
+    rig_start(&rig, ITEMS("python3", HARNESS, "--file", "--retries", "2", "--recycle", "0", act));
     rig_ready(&rig);
     assert_int_equal(rig_map(&rig, ITEMS("second time", "exit", "x")), 3);
     rig_assert(&rig, 0, "second time");
@@ -161,7 +162,7 @@ static void test_recycle(void **state)
 static void test_death(void **state)
 {
     (void)state;
-    start("--file", FUNCTIONS ":act");
+    start("--file", act);
     rig_ready(&rig);
     rig_chunk(&rig, ITEMS("a", "b", "leave", "c"), NULL, 4);
     assert_false(rig_take(&rig));
@@ -175,7 +176,7 @@ static void test_death(void **state)
 static void test_fork(void **state)
 {
     (void)state;
-    start("--file", FUNCTIONS ":act");
+    start("--file", act);
     rig_ready(&rig);
     assert_int_equal(rig_map(&rig, ITEMS("fork", "x", "fork", "y")), 4);
     rig_assert(&rig, 0, "fork");
