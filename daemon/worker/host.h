@@ -92,7 +92,9 @@ struct arena {
     uint64_t single; /* not 0: a host died with several items in hand, so this one is to take one at a time */
     uint64_t reserved[15];
 
-    /* Written by the host, each with release order once what it counts is in place; at 256. */
+    /* Written by the host, each with release order once what it counts is in place; at 256. All are 0 when a
+     * chunk begins: both sides see to that, so that a host that dies before it has read CHUNK has done
+     * nothing. */
     _Atomic uint64_t current; /* 1 + the item that it is on; 0: none, what happens is not an item's fault */
     _Atomic uint64_t started_ns; /* CLOCK_MONOTONIC, when it began that item (this attempt at it) */
     _Atomic uint64_t done;       /* items whose results are complete */

@@ -14,11 +14,12 @@
 
 static struct rig rig;
 
-#define FUNCTIONS  SOURCES "/functions.py"
-#define ITEMS(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define HARNESS    "python3", PROGRAMS "/pmap_harness.py"
+#define FUNCTIONS SOURCES "/functions.py"
+static const char act[] = FUNCTIONS ":act", deep[] = FUNCTIONS ":deep";
 
-#define start(...) rig_start(&rig, ITEMS(HARNESS, "--retries", "0", "--recycle", "0", __VA_ARGS__))
+#define ITEMS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+#define start(...) rig_start(&rig, ITEMS("python3", HARNESS, "--retries", "0", "--recycle", "0", __VA_ARGS__))
 
 static void stop(void)
 {
@@ -85,7 +86,7 @@ static void test_file(void **state)
 {
     char output[1000];
     (void)state;
-    start("--file", FUNCTIONS ":act");
+    start("--file", act);
     rig_ready(&rig);
     assert_int_equal(rig_map(&rig, ITEMS("x", "print", "exit", "interrupt", "two lines", "newlines", "none",
                                          "surrogate", "recurse", "y")),
@@ -112,7 +113,7 @@ static void test_file(void **state)
 static void test_traceback(void **state)
 {
     (void)state;
-    start("--file", FUNCTIONS ":deep");
+    start("--file", deep);
     rig_ready(&rig);
     assert_int_equal(rig_map(&rig, ITEMS("way")), 1);
     rig_assert_error(&rig, 0, "KeyError: 'no way'");
@@ -129,7 +130,7 @@ static void test_traceback(void **state)
 static void test_retries(void **state)
 {
     (void)state;
-    rig_start(&rig, ITEMS(HARNESS, "--file", "--retries", "2", "--recycle", "0", FUNCTIONS ":act"));
+    rig_start(&rig, ITEMS("python3", HARNESS, "--file", "--retries", "2", "--recycle", "0", act));
     rig_ready(&rig);
     assert_int_equal(rig_map(&rig, ITEMS("second time", "exit", "x")), 3);
     rig_assert(&rig, 0, "second time");
@@ -150,7 +151,7 @@ static void test_retries(void **state)
 static void test_recycle(void **state)
 {
     (void)state;
-    rig_start(&rig, ITEMS(HARNESS, "--retries", "0", "--recycle", "4", "x"));
+    rig_start(&rig, ITEMS("python3", HARNESS, "--retries", "0", "--recycle", "4", "x"));
     rig_ready(&rig);
     assert_int_equal(rig_map(&rig, ITEMS("a", "b", "c")), 3);
     assert_int_equal(rig_map(&rig, ITEMS("d", "e")), 1);
@@ -161,7 +162,7 @@ static void test_recycle(void **state)
 static void test_death(void **state)
 {
     (void)state;
-    start("--file", FUNCTIONS ":act");
+    start("--file", act);
     rig_ready(&rig);
     rig_chunk(&rig, ITEMS("a", "b", "leave", "c"), NULL, 4);
     assert_false(rig_take(&rig));
@@ -175,7 +176,7 @@ static void test_death(void **state)
 static void test_fork(void **state)
 {
     (void)state;
-    start("--file", FUNCTIONS ":act");
+    start("--file", act);
     rig_ready(&rig);
     assert_int_equal(rig_map(&rig, ITEMS("fork", "x", "fork", "y")), 4);
     rig_assert(&rig, 0, "fork");
@@ -225,7 +226,7 @@ static void test_yield(void **state)
 static void test_many_items(void **state)
 {
     enum { COUNT = 50000 };
-    static char texts[COUNT][8];
+    static char texts[COUNT][12];
     static const char *items[COUNT + 1];
     (void)state;
     for (int i = 0; i < COUNT; i++) {
@@ -258,7 +259,7 @@ static void test_refused(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        const char *argv[5] = {HARNESS};
+        const char *argv[5] = {"python3", HARNESS};
         memcpy(argv + 2, wrong[i].arguments, sizeof wrong[i].arguments);
         rig_start(&rig, argv);
         assert_string_equal(rig_bad(&rig), wrong[i].why);

@@ -184,7 +184,12 @@ int channel_next(struct channel *c)
         return rc;
     c->bytes_used = c->notes_used = c->done = 0;
     c->piece = 0;
-    c->yielded = c->dropped = false;
+    c->yielded = c->dropped = c->waited = false;
+    struct arena *a = c->arena;
+    _Atomic uint64_t *const words[] = {&a->current,    &a->done,   &a->bytes_used,
+                                       &a->notes_used, &a->cpu_ns, &a->together};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        atomic_store_explicit(words[i], 0, memory_order_release);
     int64_t now = channel_now();
     c->look_ns = now + LOOK_NS;
     c->told_ns = now;
@@ -208,6 +213,7 @@ static int make_room(struct channel *c)
     atomic_store_explicit(&c->arena->bytes_used, c->bytes_used, memory_order_release);
     atomic_store_explicit(&c->arena->notes_used, c->notes_used, memory_order_release);
     int rc = send_message(c, HOST_FULL, "", 0);
+    c->waited = true;
     if (rc < 0)
         return -ECANCELED;
     for (;;) {

@@ -27,7 +27,8 @@ struct channel {
     uint64_t done;
     uint32_t piece; /* bytes of the present item's result since its beginning or the last RESUME */
     bool yielded, dropped;
-    bool gone; /* the socket has ended: nobody wants anything any more */
+    bool waited; /* for the worker, since channel_after was last asked */
+    bool gone;   /* the socket has ended: nobody wants anything any more */
     /* Clocks: */
     int64_t look_ns;      /* when to look at the socket again */
     int64_t told_ns;      /* of the last SOME */
@@ -83,6 +84,16 @@ static inline void channel_done(struct channel *c, int64_t took_ns)
     atomic_store_explicit(&c->arena->bytes_used, c->bytes_used, memory_order_release);
     atomic_store_explicit(&c->arena->notes_used, c->notes_used, memory_order_release);
     atomic_store_explicit(&c->arena->done, ++c->done, memory_order_release);
+}
+
+/* When the next item may begin after one that ended at end_ns: then, or now where it had to wait for the
+ * worker. */
+static inline int64_t channel_after(struct channel *c, int64_t end_ns)
+{
+    if (!c->waited)
+        return end_ns;
+    c->waited = false;
+    return channel_now();
 }
 
 /* Takes what the worker has said, and tells it of what is done where that is due; never waits. For every 100

@@ -263,6 +263,7 @@ static int deliver(struct chunked *k, struct serve *s, const struct span *span, 
         int rc = serve_result(s, result, o->len, context_error(&g->context, at), tries, took_ns);
         if (rc < 0)
             return rc;
+        *now = channel_after(c, *now);
         one.bytes += c->lengths[one.first];
     }
     return 0;

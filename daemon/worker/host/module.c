@@ -26,6 +26,25 @@ __attribute__((format(printf, 3, 4))) static int refuse(struct reason *why, int 
     return rc;
 }
 
+/* In later versions of the ABI the entries may be longer. */
+static const struct pmap_function *entry(const struct module *m, uint32_t i)
+{
+    return (const struct pmap_function *)((const char *)m->object->functions +
+                                          (size_t)i * m->object->function_size);
+}
+
+/* Is it as large as it must be, and has each function a name? */
+static bool whole(const struct module *m)
+{
+    if (m->object->size < sizeof *m->object || m->object->function_size < sizeof(struct pmap_function))
+        return false;
+    for (uint32_t i = 0; i < m->object->function_count; i++) {
+        if (!entry(m, i)->name)
+            return false;
+    }
+    return true;
+}
+
 static int load(struct module *m, const char *path, struct reason *why)
 {
     if (access(path, R_OK) < 0)
@@ -42,16 +61,9 @@ static int load(struct module *m, const char *path, struct reason *why)
     if (m->object->abi != PMAP_MODULE_ABI)
         return refuse(why, -ENOEXEC, "%s speaks module ABI %u; this pmapd speaks ABI %d", path,
                       m->object->abi, PMAP_MODULE_ABI);
-    if (m->object->size < sizeof *m->object || m->object->function_size < sizeof(struct pmap_function))
+    if (!whole(m))
         return refuse(why, -ENOEXEC, "%s is not a module: its pmap_module is damaged", path);
     return 0;
-}
-
-/* In later versions of the ABI the entries may be longer. */
-static const struct pmap_function *entry(const struct module *m, uint32_t i)
-{
-    return (const struct pmap_function *)((const char *)m->object->functions +
-                                          (size_t)i * m->object->function_size);
 }
 
 /* Appends to a list in a message, as far as there is room. */
@@ -114,8 +126,9 @@ static int choose(struct module *m, const char *path, const char *name, enum pma
         return refuse_name(m, path, name, why);
     if (type == PMAP_BYTES)
         return refuse(why, -EINVAL, "%s:%s needs --type: %s", path, name, types);
-    return refuse(why, -EINVAL, "%s:%s does not take %s: %s%s%s", path, name, value_name(type), types,
-                  types[0] && untyped ? ", or " : "", untyped ? "items without --type" : "");
+    return refuse(why, -EINVAL, "%s:%s takes %s%s%s, not %s", path, name, types,
+                  types[0] && untyped ? ", or " : "", untyped ? "items without --type" : "",
+                  value_name(type));
 }
 
 /* Exactly one of the three, and types that there are. */
@@ -160,6 +173,7 @@ int module_init(struct module *m, const char *path, const char *name, const char
     enum pmap_type value = type ? value_type(type) : PMAP_BYTES;
     *m = (struct module){.base.map = map, .channel = channel};
     m->base.error = m->context.error;
+    why_text[0] = 0;
     if (type && value == PMAP_BYTES)
         return refuse(&why, -EINVAL, "unknown type '%s'; there are: " VALUE_NAMES, type);
     if (raw && !type)

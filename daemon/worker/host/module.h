@@ -26,7 +26,8 @@ int module_init(struct module *m, const char *path, const char *name, const char
 /* Calls fini. */
 void module_fini(struct module *m);
 
-/* Calls a function's stdout home, so that what it prints is told with the item under way. */
+/* For behind each call of a function: what it has printed goes out, so that it is told with the item under
+ * way. */
 void module_flush(void);
 
 #endif

@@ -284,6 +284,8 @@ class Channel:
         (_, _, _, self.first, self.count, lengths, items, items_size, out_lengths, out_times, at, room, notes,
          notes_room, _, self.attempts, _) = HEAD.unpack_from(self.map, 0)  # fmt: skip
         self.head = self.view(256, 56, "Q")
+        for word in (CURRENT, DONE, BYTES_USED, NOTES_USED, CPU, TOGETHER):
+            self.head[word] = 0
         self.lengths = self.view(lengths, self.count * 4, "I").tolist()
         self.items = bytes(self.view(items, items_size, "B"))
         self.out_lengths = self.view(out_lengths, self.count * 4, "I")

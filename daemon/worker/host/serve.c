@@ -64,8 +64,7 @@ static int serve_item(struct serve *s, struct item_function *f, const uint8_t *i
         return -ECANCELED;
     int rc = serve_result(s, s->out.data, s->out.len, result == FUNCTION_FAILED ? f->error : NULL, tries,
                           end - began);
-    /* Where it has waited for the worker, that is not the next item's time. */
-    *now = s->out.capacity > KEEP_MAX ? channel_now() : end;
+    *now = channel_after(c, end);
     serve_shrink(&s->out);
     return rc;
 }

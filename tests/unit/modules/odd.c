@@ -21,7 +21,7 @@ static int is(const void *item, size_t size, const char *text)
 }
 
 /* As often as it wants: the bottom of the stack. */
-static int deep(volatile char *above, int depth)
+static int deep(const volatile char *above, int depth)
 {
     volatile char here[4096];
     here[0] = above ? above[0] : 'x';
