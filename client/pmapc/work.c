@@ -272,8 +272,9 @@ static int open_records(struct work *work, struct items *items, struct joblog *j
 }
 
 static int run_job(const struct globals *globals, struct work *work, struct items *items,
-                   struct stream_options *stream)
+                   const struct stream_options *options)
 {
+    struct stream_options stream = *options;
     struct joblog joblog = {.fd = -1};
     struct folder folder = {.fd = -1, .out = -1, .err = -1};
     pmap *pool = NULL;
@@ -284,9 +285,9 @@ static int run_job(const struct globals *globals, struct work *work, struct item
         status = open_records(work, items, &joblog, &folder);
     }
     if (status == 0) {
-        stream->output.joblog = work->joblog ? &joblog : NULL;
-        stream->output.folder = work->results ? &folder : NULL;
-        status = stream_run(pool, items, stream);
+        stream.output.joblog = work->joblog ? &joblog : NULL;
+        stream.output.folder = work->results ? &folder : NULL;
+        status = stream_run(pool, items, &stream);
     }
     pmap_disconnect(pool);
     joblog_close(&joblog);
