@@ -42,6 +42,7 @@ struct flow {
     int64_t input_credit; /* that is left of it; may be below 0 */
     int64_t inline_cost;  /* of what OPEN carried */
     int64_t taken_cost;   /* of the items taken since the last CREDIT */
+    bool full;            /* the last item that was to be put was not let in */
 
     /* Results */
     int64_t result_credit; /* that the daemon has left */
@@ -166,8 +167,10 @@ int flow_put(struct flow *flow, const void *data, size_t len)
     /* A large item may well be over any limit, so it is let in where nothing else waits to be sent. */
     if (r->kept + cost > limit && r->kept > 0 && !(cost > flow->batch_size && replay_all_sent(r))) {
         flow_flush(flow);
+        flow->full = true;
         return -EAGAIN;
     }
+    flow->full = false;
     return replay_put(r, data, len);
 }
 
@@ -249,7 +252,7 @@ static bool credit_due(struct flow *flow)
         return false;
     if (flow->owed >= flow->window / 4 || (!flow->end_sent && flow->taken_cost > flow->grant / 4))
         return true;
-    return flow->input_credit <= 0 && replay_ready(&flow->replay);
+    return flow->input_credit <= 0 && (flow->full || replay_ready(&flow->replay));
 }
 
 /* The OPEN: first sent, or sent anew. */

@@ -141,12 +141,12 @@ static const char *check_job(const struct core *core, const struct job *job)
     if (wrong != NULL)
         return wrong;
     bool work = order_has_work(core, job), capped = order_capped(job);
-    CHECK(!job->starved || (work && !capped && !worker_for(job)),
+    CHECK(!job->starved || (work && !worker_for(job)),
           "a job waits for a worker and there is one, or no need of one");
     CHECK(!job->halted || job->cancelled || job->queued_items == 0, "a halted job has items to run");
     CHECK(job->runnable == (work && !capped && !job->starved),
           "a job is in its owner's tree and has no business there, or the reverse");
-    CHECK(job->capped == (work && capped), "a job is held up by a cap that is not reached, or the reverse");
+    CHECK(job->capped == (work && capped && !job->starved), "a job is held up by a cap that is not reached, or the reverse");
     CHECK(job->options.slots == 0 || job->lanes <= job->options.slots,
           "a job has more slots than it asked for");
     CHECK(job->owner->runnable || !job->runnable, "an owner with work is not in the tree");

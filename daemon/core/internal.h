@@ -31,8 +31,6 @@ enum {
     PARKED_PER_WORKER = 64, /* over which a worker is given nothing but heads */
     PARKED_PER_SLOT = 4,    /* of a job, over which nothing but its head is begun */
     DEATHS_MOST = 3,        /* of workers with the same item */
-    HEAD_CREDIT = 1 << 20,  /* what the head's worker may have, for results */
-    HEAD_READY = 1 << 20,   /* what waits to go out when it gets no more */
 };
 /* A worker that dies younger than this counts as one that could not be started. */
 #define WORKER_YOUNG_NS INT64_C(1000000000)

@@ -452,7 +452,11 @@ bool job_next(struct core *core, struct job *job, struct action *action, int64_t
         core->out_job = job;
         return true;
     }
-    return next_input_credit(job, action);
+    if (!next_input_credit(job, action))
+        return false;
+    if (job->exact)
+        order_update(core, job, now_ns); /* even so it may have too little for a chunk, and get no more */
+    return true;
 }
 
 void core_job_cancel(struct core *core, struct job *job, int64_t now_ns)

@@ -207,9 +207,9 @@ static void job_update(struct core *core, struct job *job, int64_t now_ns)
 {
     struct owner *owner = job->owner;
     bool work = order_has_work(core, job);
-    bool held_up = work && order_capped(job);
-    if (job->starved && (!work || held_up || worker_for(job)))
+    if (job->starved && (!work || worker_for(job)))
         set_starved(core, job, false);
+    bool held_up = work && !job->starved && order_capped(job);
     bool runnable = work && !held_up && !job->starved;
     if (held_up != job->capped) {
         job->capped = held_up;

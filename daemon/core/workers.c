@@ -80,6 +80,14 @@ static uint64_t chunks_left(const struct job *job)
     return count == 0 || (job->ended && job->queued_items % items != 0) ? count + 1 : count;
 }
 
+static uint64_t below_cap(uint64_t more, uint32_t cap, uint32_t lanes)
+{
+    if (cap == 0)
+        return more;
+    uint32_t left = cap > lanes ? cap - lanes : 0;
+    return more < left ? more : left;
+}
+
 /* Further workers that the crew's starved jobs could use now, up to `most`. */
 static uint32_t useful_workers(const struct crew *crew, uint32_t most)
 {
@@ -87,11 +95,8 @@ static uint32_t useful_workers(const struct crew *crew, uint32_t most)
     const struct job *job;
     TAILQ_FOREACH (job, &crew->starved, starved_link) {
         uint64_t more = chunks_left(job);
-        uint32_t cap = job->options.slots, owner_cap = job->owner->limits.slots;
-        if (cap != 0 && more > cap - job->lanes)
-            more = cap - job->lanes;
-        if (owner_cap != 0 && more > owner_cap - job->owner->lanes)
-            more = owner_cap - job->owner->lanes;
+        more = below_cap(more, job->options.slots, job->lanes);
+        more = below_cap(more, job->owner->limits.slots, job->owner->lanes);
         useful += more;
         if (useful >= most)
             return most;

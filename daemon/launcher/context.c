@@ -75,7 +75,7 @@ static int add(struct contexts *contexts, struct identity *identity, uint64_t ha
         return -EAGAIN;
     if (contexts->number == UINT32_MAX)
         return -EAGAIN; /* a number is never used again */
-    struct context **list = realloc(contexts->list, (contexts->count + 1) * sizeof *list);
+    struct context **list = realloc(contexts->list, (contexts->count + 1) * sizeof(struct context *));
     if (!list)
         return -ENOMEM;
     contexts->list = list;

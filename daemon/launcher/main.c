@@ -32,7 +32,7 @@ enum { EXIT_USAGE = 2 };
 struct arguments {
     int socket; /* -1: not given */
     bool private_pool;
-    const char *config, *worker;
+    const char *config, *worker; /* worker: an absolute path */
 };
 
 static int failed(const char *what, int error)
@@ -74,7 +74,8 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments)
             return -EINVAL;
         }
     }
-    return optind == argc && arguments->socket > STDERR_FILENO && arguments->worker ? 0 : -EINVAL;
+    bool whole = arguments->socket > STDERR_FILENO && arguments->worker && arguments->worker[0] == '/';
+    return optind == argc && whole ? 0 : -EINVAL;
 }
 
 /* Is that what pmapd gives us? */
@@ -180,17 +181,14 @@ static int read_config(const struct arguments *arguments, struct config *config)
 
 static int serve(const struct arguments *arguments, const struct config *config, int signal_fd)
 {
-    char worker[PATH_MAX];
     struct policy policy;
     struct sockets sockets;
     struct launcher_options options = {.socket = arguments->socket,
                                        .signal_fd = signal_fd,
-                                       .worker = worker,
+                                       .worker = arguments->worker,
                                        .policy = &policy,
                                        .sockets = &sockets};
     int rc;
-    if (!realpath(arguments->worker, worker))
-        return failed(arguments->worker, errno);
     if ((rc = policy_init(config, &policy)) < 0)
         return failed("cannot read /proc/self", -rc);
     if ((rc = sockets_open(config == NULL, &sockets)) < 0)

@@ -243,7 +243,7 @@ static int gone(char *text)
 /* What is read by pid or through its folder in /proc. */
 static int read_process(const struct policy *policy, int proc, pid_t pid, struct identity *who, char *text)
 {
-    char status[STATUS_MAX];
+    char status[STATUS_MAX] = "";
     unsigned long uids[4];
     int rc = read_file(proc, "status", status, sizeof status);
     if (rc < 0 || numbers(line_of(status, "Uid:"), uids, 4) != 4)
@@ -251,7 +251,7 @@ static int read_process(const struct policy *policy, int proc, pid_t pid, struct
     if (uids[0] != who->uid && uids[1] != who->uid && uids[2] != who->uid)
         return refuse(text, -ESRCH, "the process that connected has another uid now");
     if (policy->config && policy->config->same_namespace) {
-        struct sandbox its;
+        struct sandbox its = {0};
         if ((rc = read_sandbox(proc, status, &its)) < 0)
             return refuse(text, rc, "cannot read your process's namespaces: %s", strerror(-rc));
         if ((rc = judge_sandbox(policy, &its, text)) < 0)

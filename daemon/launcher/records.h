@@ -4,11 +4,16 @@
  * launcher believes nothing in a record but what it asks for: whose process it starts, it reads from the
  * client's socket that comes along.
  *
- *   broker → launcher                              launcher → broker
- *   IDENTIFY token, + a client's socket            CONTEXT token, context, uid   or   REFUSED token, error,
- * text START token, slot, + a client's socket         [LISTENING uid, text (path), + a listening socket, once
- * an owner] STARTED token, worker, pid, uid, context   or   REFUSED … KILL worker (EXITED follows) EXITED
- * worker, status, once for each STARTED
+ *   broker → launcher                          launcher → broker
+ *   IDENTIFY token, + a client's connection    CONTEXT token, context, uid; or REFUSED token, error, text
+ *   START token, slot, + a client's connection STARTED token, worker, pid, uid, context; or REFUSED
+ *   KILL worker                                EXITED worker, status
+ *                                              LISTENING uid, text (a path), + a listening socket
+ *
+ * LISTENING comes before an owner's first STARTED, and again when somebody removed the path: the new socket
+ * is to be used in place of the old. EXITED comes once for each STARTED, whatever ended the worker, and all
+ * that came of it is killed. A client's connection is the accepted end of a connection to a named stream
+ * socket.
  *
  * A context is an identity that workers can be shared within: uid, gid, groups, hard limits, niceness and the
  * CPUs that may be used, all as the kernel has them of the submitting process. The launcher numbers contexts

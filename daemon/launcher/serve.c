@@ -24,8 +24,8 @@
 
 enum {
     RECORDS_A_TURN = 64,
-    SWEEP_MS = 2, /* between two looks for strays, while there are any */
-    SWEEP_FAILED_MS = 200,
+    SWEEP_MS = 2, /* between two looks for strays, while they die; longer and longer if none does */
+    SWEEP_MOST_MS = 1000,
     RETRY_SEND_MS = 20,
     END_PATIENCE_S = 30, /* for what was killed to be dead */
     ROOM_FOR_ONE = 2,    /* records that a request brings at most: LISTENING and its answer */
@@ -36,11 +36,14 @@ struct launcher {
     struct contexts contexts;
     struct workers workers;
     struct outbox outbox;
-    bool sweep; /* there are strays, or may be */
+    bool ending;      /* all are being killed */
+    int64_t sweep_ns; /* when to look for strays; INT64_MAX: there are none */
     int sweep_ms;
     struct pollfd *items;
     size_t item_room;
 };
+
+static const int64_t MS = 1000000;
 
 static int64_t now_ns(void)
 {
@@ -124,7 +127,7 @@ static void start(struct launcher *l, const struct record *request, int fd)
                             .slot = request->slot,
                             .identity = identity,
                             .private_pool = l->options->policy->config == NULL};
-        rc = workers_start(&l->workers, context, &way, request->token, &worker);
+        rc = workers_start(&l->workers, context, &way, request->token, now_ns(), &worker);
     }
     if (rc < 0) {
         snprintf(text, sizeof text, "cannot start a worker process: %s", strerror(-rc));
@@ -147,7 +150,8 @@ static void hear(struct launcher *l, struct worker *worker, bool dead)
                                        .context = worker->context->number};
         outbox_put(&l->outbox, &started, -1);
     } else if (rc < 0) {
-        log_limited(&limit, LOG_WARNING, "uid %u: %s", (unsigned)worker->uid, text);
+        if (!l->ending)
+            log_limited(&limit, LOG_WARNING, "uid %u: %s", (unsigned)worker->uid, text);
         refuse(l, worker->token, rc, text);
     }
 }
@@ -187,8 +191,8 @@ static void sweep(struct launcher *l)
 {
     static struct log_limit limit = LOG_LIMIT(1, 60);
     int left = tree_kill_strays(is_worker, l);
-    l->sweep = left != 0;
-    l->sweep_ms = left < 0 ? SWEEP_FAILED_MS : SWEEP_MS;
+    l->sweep_ns = left == 0 ? INT64_MAX : now_ns() + l->sweep_ms * MS;
+    l->sweep_ms = l->sweep_ms < SWEEP_MOST_MS ? 2 * l->sweep_ms : SWEEP_MOST_MS;
     if (left < 0)
         log_limited(&limit, LOG_ERR, "cannot see all that workers have left behind: %s", strerror(-left));
 }
@@ -200,7 +204,8 @@ static bool reap(struct launcher *l)
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct worker *worker = workers_of_pid(&l->workers, pid);
-        l->sweep = true;
+        l->sweep_ns = 0;
+        l->sweep_ms = SWEEP_MS;
         if (!worker)
             continue; /* a stray */
         if (worker->state == WORKER_STARTING)
@@ -208,6 +213,18 @@ static bool reap(struct launcher *l)
         workers_ended(&l->workers, worker, status);
     }
     return pid == 0;
+}
+
+/* Kills those that do not come to their program; what is to be said of them follows from their death. */
+static void give_up_starting(struct launcher *l)
+{
+    int64_t now = now_ns();
+    struct worker *worker;
+    TAILQ_FOREACH (worker, &l->workers.starting, link) {
+        if (worker->until_ns > now)
+            break;
+        tree_kill(worker->pid);
+    }
 }
 
 static void clear_signals(int fd)
@@ -298,6 +315,18 @@ static void hear_all(struct launcher *l)
     }
 }
 
+/* Until the next thing is due, in ms; -1: nothing is. */
+static int timeout_ms(const struct launcher *l, bool unsent)
+{
+    const struct worker *first = TAILQ_FIRST(&l->workers.starting);
+    int64_t due = l->sweep_ns, now = now_ns();
+    if (first && first->until_ns < due)
+        due = first->until_ns;
+    if (unsent && due > now + RETRY_SEND_MS * MS)
+        due = now + RETRY_SEND_MS * MS;
+    return due == INT64_MAX ? -1 : due <= now ? 0 : (int)((due - now) / MS) + 1;
+}
+
 /* Sends, waits, and does what there is to do. Returns 0, -EPIPE (the broker has gone), or what is wrong. */
 static int turn(struct launcher *l)
 {
@@ -308,15 +337,15 @@ static int turn(struct launcher *l)
     int count = fill_items(l, rc == -EAGAIN);
     if (count < 0)
         return count;
-    int timeout = l->sweep ? l->sweep_ms : rc == -EAGAIN ? RETRY_SEND_MS : -1;
-    if (poll(l->items, (nfds_t)count, timeout) < 0)
+    if (poll(l->items, (nfds_t)count, timeout_ms(l, rc == -EAGAIN)) < 0)
         return errno == EINTR ? 0 : -errno;
     hear_all(l);
     if (l->items[1].revents) {
         clear_signals(l->options->signal_fd);
         reap(l);
     }
-    if (l->sweep)
+    give_up_starting(l);
+    if (now_ns() >= l->sweep_ns)
         sweep(l);
     /* What it may still have sent: to start, which is over, or to kill, which happens to all. */
     if (l->items[0].revents & (POLLHUP | POLLERR))
@@ -327,8 +356,9 @@ static int turn(struct launcher *l)
 /* Kills all that is below us, until it is dead. */
 static void kill_all(struct launcher *l)
 {
-    int64_t end = now_ns() + END_PATIENCE_S * INT64_C(1000000000);
+    int64_t end = now_ns() + END_PATIENCE_S * 1000 * MS;
     int left = 0;
+    l->ending = true;
     /* Ours that we may not kill (a private pool's programs with more privileges) are not waited for. */
     for (int quiet = 0; quiet < 2 && now_ns() < end;) {
         left = tree_kill_strays(is_none, NULL);
@@ -351,6 +381,8 @@ int launcher_serve(const struct launcher_options *options)
     if (l) {
         l->options = options;
         l->outbox.socket = options->socket;
+        l->sweep_ns = INT64_MAX;
+        l->sweep_ms = SWEEP_MS;
         workers_init(&l->workers);
         while (rc == 0)
             rc = turn(l);

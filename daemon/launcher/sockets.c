@@ -40,7 +40,7 @@ static int failed(const char *what, int error)
 /* A directory that is ours, opened and locked; -EWOULDBLOCK: its launcher lives. */
 static int lock_folder(int parent, const char *name)
 {
-    struct stat st, there;
+    struct stat st, there = {0};
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return -errno;
@@ -122,7 +122,8 @@ static int make_folder(struct sockets *sockets, const char *parent, const char *
 static int check_system_folder(void)
 {
     struct stat st;
-    if (mkdir(SYSTEM_FOLDER, 0755) < 0 && errno != EEXIST)
+    /* Our umask takes from a mode what this one needs. */
+    if (mkdir(SYSTEM_FOLDER, 0755) == 0 ? chmod(SYSTEM_FOLDER, 0755) < 0 : errno != EEXIST)
         return failed(SYSTEM_FOLDER, errno);
     if (lstat(SYSTEM_FOLDER, &st) < 0)
         return failed(SYSTEM_FOLDER, errno);
@@ -242,7 +243,7 @@ static int find_owner(struct sockets *sockets, uid_t uid, struct owner_socket **
     }
     if (sockets->count == OWNERS_MAX)
         return -ENOSPC;
-    struct owner_socket **list = realloc(sockets->list, (sockets->count + 1) * sizeof(*list));
+    struct owner_socket **list = realloc(sockets->list, (sockets->count + 1) * sizeof(struct owner_socket *));
     if (!list)
         return -ENOMEM;
     sockets->list = list;

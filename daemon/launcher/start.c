@@ -157,7 +157,7 @@ static void find_account(uid_t uid, struct account *account)
     snprintf(account->name, sizeof account->name, "%u", (unsigned)uid);
     snprintf(account->home, sizeof account->home, "/");
     snprintf(account->shell, sizeof account->shell, "/bin/sh");
-    if (account->known) {
+    if (entry && account->known) {
         snprintf(account->name, sizeof account->name, "%s", entry->pw_name);
         if (entry->pw_dir[0] == '/')
             snprintf(account->home, sizeof account->home, "%s", entry->pw_dir);

@@ -17,6 +17,8 @@ enum {
     DEPTH_MAX = 64,          /* a descriptor is open for each level; what is deeper surfaces as strays */
     STOP_ROUNDS = 8,         /* most looks for processes that have not been stopped yet */
     CHILDREN_MAX = 16 << 20, /* bytes of one list of children */
+    FIELD_PARENT = 4,        /* of /proc/PID/stat, from 1; the state is the one before */
+    FIELD_THREADS = 20,
 };
 
 /* What is done on a walk, and what was seen. */
@@ -86,13 +88,22 @@ static bool read_process(pid_t pid, struct process *process)
     if (n <= 0)
         return false;
     text[n] = '\0';
-    int parent;
     /* The name in brackets is the process's own choice and may hold brackets itself. */
-    const char *rest = strrchr(text, ')');
-    if (!rest || sscanf(rest, ") %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld",
-                        &process->state, &parent, &process->threads) != 3)
+    char *at = strrchr(text, ')');
+    if (!at || at[1] != ' ' || at[2] == '\0')
         return false;
-    process->parent = parent;
+    process->state = at[2];
+    at += 3;
+    for (int field = FIELD_PARENT; field <= FIELD_THREADS; field++) {
+        char *end;
+        long value = strtol(at, &end, 10);
+        if (end == at)
+            return false;
+        if (field == FIELD_PARENT)
+            process->parent = (pid_t)value;
+        process->threads = value;
+        at = end;
+    }
     return true;
 }
 

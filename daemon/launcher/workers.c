@@ -13,6 +13,9 @@
 /* After a start that failed the next one waits, twice as long each time. */
 static const int64_t PAUSE_FIRST_NS = 100 * INT64_C(1000000), PAUSE_MOST_NS = 10 * INT64_C(1000000000);
 
+/* The child has a deadline of its own (start.c), but its user may have stopped it. */
+static const int64_t START_PATIENCE_NS = 15 * INT64_C(1000000000);
+
 void workers_init(struct workers *workers)
 {
     *workers = (struct workers){0};
@@ -101,7 +104,7 @@ int workers_may_start(const struct workers *workers, uid_t uid, int64_t now_ns, 
         if (f->uid == uid && now_ns < f->until_ns) {
             snprintf(text, RECORD_TEXT_MAX,
                      "worker processes of uid %u failed to start %u times; wait %lld ms", (unsigned)uid,
-                     f->times, (long long)((f->until_ns - now_ns) / 1000000 + 1));
+                     f->times, (long long)(f->until_ns - now_ns) / 1000000 + 1);
             return -EAGAIN;
         }
     }
@@ -109,7 +112,7 @@ int workers_may_start(const struct workers *workers, uid_t uid, int64_t now_ns, 
 }
 
 int workers_start(struct workers *workers, struct context *context, struct start *start, uint32_t token,
-                  struct worker **worker)
+                  int64_t now_ns, struct worker **worker)
 {
     int ends[2];
     struct worker *w = calloc(1, sizeof *w);
@@ -139,7 +142,8 @@ int workers_start(struct workers *workers, struct context *context, struct start
                          .pid = pid,
                          .uid = start->identity->uid,
                          .context = context,
-                         .pipe = ends[0]};
+                         .pipe = ends[0],
+                         .until_ns = now_ns + START_PATIENCE_NS};
     context->workers++;
     workers->count++;
     workers->starting_count++;
@@ -231,13 +235,15 @@ void workers_ended(struct workers *workers, struct worker *worker, int exit_stat
 
 void workers_free(struct workers *workers)
 {
-    struct worker_list *lists[] = {&workers->starting, &workers->running, &workers->refused, &workers->ended};
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-        struct worker *w;
-        while ((w = TAILQ_FIRST(lists[i]))) {
+    static const enum worker_state states[] = {WORKER_STARTING, WORKER_RUNNING, WORKER_REFUSED, WORKER_ENDED};
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+        struct worker *next;
+        for (struct worker *w = TAILQ_FIRST(list_of(workers, states[i])); w; w = next) {
+            next = TAILQ_NEXT(w, link);
             if (w->pipe >= 0)
                 close(w->pipe);
-            workers_forget(workers, w);
+            free(w);
         }
     }
+    workers_init(workers);
 }

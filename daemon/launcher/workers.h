@@ -32,6 +32,7 @@ struct worker {
     uid_t uid;
     struct context *context;
     int pipe;                   /* STARTING: what the child tells; else -1 */
+    int64_t until_ns;           /* STARTING: when it is to be given up; the list is in this order */
     bool ready;                 /* the child was about to execute */
     struct start_status status; /* what it told last */
     int exit_status;            /* ENDED */
@@ -69,7 +70,7 @@ int workers_may_start(const struct workers *workers, uid_t uid, int64_t now_ns, 
 /* Forks one for this context. start: all but worker and status is filled in. Returns 0 or a negative errno.
  */
 int workers_start(struct workers *workers, struct context *context, struct start *start, uint32_t token,
-                  struct worker **worker);
+                  int64_t now_ns, struct worker **worker);
 
 /*
  * Reads what the child that is starting tells; dead: it has been waited for, so this is all. Returns 1: it

@@ -343,8 +343,10 @@ void arena_resumed(struct arena_file *a)
 
 int64_t arena_current(const struct arena_file *a)
 {
-    uint64_t current = atomic_load_explicit(&header(a)->current, memory_order_acquire);
-    if (current == 0 || current > a->count || current - 1 < done_of(a))
+    uint64_t current = atomic_load_explicit(&header(a)->current, memory_order_acquire), done = done_of(a);
+    if (done > a->count)
+        done = a->taken; /* somebody has written over it; what was taken was true */
+    if (current == 0 || current > a->count || current - 1 < done)
         return -1;
     return (int64_t)current - 1;
 }

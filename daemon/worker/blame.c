@@ -70,7 +70,7 @@ static void judge(struct run *r, const struct job *job, uint32_t item, int statu
     } else if (r->ending == ENDING_DAMAGE) {
         blame_item(r, item, NOTE_ERROR, 0, ns);
         snprintf(b->text, sizeof b->text, "it wrote to memory that is not its own");
-    } else if (r->ending == ENDING_CLOSED && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+    } else if (r->ending == ENDING_CLOSED && r->killed) {
         blame_item(r, item, NOTE_ERROR, 0, ns);
         snprintf(b->text, sizeof b->text, "it closed a descriptor that is not its own");
     } else if (WIFSIGNALED(status)) {

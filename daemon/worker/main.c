@@ -96,6 +96,7 @@ static int64_t earlier(int64_t a, int64_t b)
 
 static void work(struct worker *w, int signals)
 {
+    worker_check(w, link_watch(&w->link)); /* the descriptor tells of what comes after that */
     int64_t connect_by = now_ns() + CONNECT_MS * INT64_C(1000000);
     for (;;) {
         int64_t now = now_ns(), due = hosts_tick(&w->hosts, now);

@@ -32,7 +32,7 @@ int64_t now_ns(void)
 
 static void forget_host(struct run *r)
 {
-    r->laid = r->over = r->damaged = false;
+    r->laid = r->over = r->damaged = r->killed = false;
     r->look_ns = r->timeout_ns = r->kill_ns = INT64_MAX;
     r->suspect = -1;
     r->ending = ENDING_NOT;
@@ -475,6 +475,7 @@ void run_tick(struct worker *w, int64_t now)
         check_timeout(w, now);
     if (r->kill_ns <= now && r->host) {
         r->kill_ns = INT64_MAX;
+        r->killed = true;
         host_kill(r->host);
     }
 }

@@ -37,6 +37,7 @@ struct run {
     int64_t timeout_ns;               /* when to look whether its item takes too long; INT64_MAX: never */
     int64_t suspect, suspect_started; /* the item that seemed to, when that was looked at last */
     enum ending ending;               /* TERM was sent, or DROP, … */
+    bool killed;                      /* … and that was done */
     int64_t kill_ns;                  /* … and if it is still there then, KILL. INT64_MAX: not */
     int64_t start_ns;                 /* no part is to be begun before */
     uint32_t attempts;                /* hosts that have died of the next item */

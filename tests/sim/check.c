@@ -10,6 +10,8 @@
 static bool holds(const struct worker_model *worker, const struct ledger *ledger, const struct owner *owner)
 {
     for (unsigned i = 0; i < worker->given_count; i++) {
+        if (worker->given[i].parked)
+            continue;
         const struct ledger *other = worker->given[i].ledger;
         if (ledger ? other == ledger : other->job->client->owner == owner)
             return true;
@@ -25,6 +27,21 @@ static unsigned holders(const struct world *world, const struct ledger *ledger, 
     return count;
 }
 
+/* What is held by a job that is halted is asked back. */
+static void check_halted(struct world *world, const struct worker_model *worker)
+{
+    const struct given *runs = worker_runs(worker);
+    for (unsigned i = 0; i < worker->given_count; i++) {
+        const struct given *given = &worker->given[i];
+        const struct ledger *ledger = given->ledger;
+        if (!ledger->halted || !ledger->open || given->asked)
+            continue;
+        if (ledger->job->options.halt == HALT_NOW || (given != runs && !given->parked))
+            broken(world, "halt", "chunk %" PRIu64 " of a halted job stays at worker %u", given->chunk,
+                   worker->number);
+    }
+}
+
 /* Counts the workers that run something; a worker runs the first chunk that it holds. Returns how many are
  * idle. */
 static unsigned check_slots(struct world *world)
@@ -36,10 +53,11 @@ static unsigned check_slots(struct world *world)
         ledger->running = 0;
     for (unsigned i = 0; i < world->worker_count; i++) {
         const struct worker_model *worker = world->workers[i];
-        if (!worker->handle || worker->given_count == 0)
+        struct given *first = worker_runs(worker);
+        check_halted(world, worker);
+        if (!worker->handle || !first)
             continue;
         busy++;
-        struct given *first = &world->workers[i]->given[0];
         if (!first->begun) {
             first->begun = true;
             first->begun_ns = world->now_ns;
@@ -53,6 +71,9 @@ static unsigned check_slots(struct world *world)
             broken(world, "owner's slots", "owner %u runs on %u workers of at most %u", owner->uid,
                    owner->running, owner->limits.slots);
     }
+    if (world->config.slots > 0 && busy > world->config.slots)
+        broken(world, "slots", "%u chunks run on %u slots", busy, world->config.slots);
+    world->slots_free = world->config.slots > 0 ? world->config.slots - busy : world->workers_here - busy;
     return world->workers_here - busy;
 }
 
@@ -67,11 +88,42 @@ static uint64_t window_of(const struct world *world, const struct ledger *ledger
     return ledger->in_window ? ledger->in_window : sure < most ? sure : most;
 }
 
+/* Is there a worker without a chunk for this job? How many processes its owner has does not matter here. */
+static bool worker_for(const struct world *world, const struct ledger *ledger)
+{
+    const struct owner *owner = ledger->job->process ? ledger->job->client->owner : NULL;
+    for (unsigned i = 0; i < world->worker_count; i++) {
+        const struct worker_model *worker = world->workers[i];
+        if (worker->handle && worker->owner == owner && !worker_runs(worker) && worker->given_count < 64)
+            return true;
+    }
+    return false;
+}
+
+/* Is a worker on its way to the job, or could none be started not long ago, or are there as many as may be? */
+static bool worker_comes(const struct world *world, const struct ledger *ledger)
+{
+    const struct owner *owner = ledger->job->client->owner;
+    return ledger->job->process &&
+           (owner->starting > 0 || owner->processes >= world->config.slots ||
+            world->now_ns - owner->start_failed_ns <= 50 * world->config.start_delay_ns);
+}
+
+/* Could an exact job's next chunk be too small? */
+static bool may_grow(const struct ledger *ledger)
+{
+    return ledger->job->exact && !ledger->ended;
+}
+
 /* Has the job a reason to leave a free worker alone? */
 static bool may_wait(const struct world *world, const struct ledger *ledger)
 {
     const struct owner *owner = ledger->job->client->owner;
     uint32_t slots = ledger->job->options.slots;
+    if (ledger->paused || may_grow(ledger) || (ledger->job->process && !ledger->connection->has_crew))
+        return true;
+    if (ledger->parked > 0)
+        return true; /* what the core makes of that is its own affair; that the job ends is looked at */
     if (slots > 0 && holders(world, ledger, NULL) >= slots)
         return true;
     if (owner->limits.slots > 0 && holders(world, NULL, owner) >= owner->limits.slots)
@@ -86,10 +138,14 @@ static bool may_wait(const struct world *world, const struct ledger *ledger)
 
 static void check_conservation(struct world *world, unsigned idle)
 {
-    if (idle == 0)
+    if (idle == 0 && !world->processes)
+        return;
+    if (world->slots_free == 0)
         return;
     for (const struct ledger *ledger = world->ledgers; ledger; ledger = ledger->next) {
         if (!ledger->open || ledger->cancelled || ledger->queued == 0 || may_wait(world, ledger))
+            continue;
+        if (!worker_for(world, ledger) && (!ledger->job->process || worker_comes(world, ledger)))
             continue;
         broken(world, "work conservation",
                "%u workers are idle and job %" PRIu64 " has %" PRIu64 " items waiting, %" PRIu64
@@ -125,6 +181,12 @@ static int64_t others_wait_ns(const struct world *world, const struct ledger *le
     return since;
 }
 
+/* Where there are processes: could it have a chunk run, were a slot free? */
+static bool waits_for_slot(const struct world *world, const struct ledger *ledger)
+{
+    return !world->processes || (world->slots_free == 0 && worker_for(world, ledger));
+}
+
 /*
  * What a worker holds is asked back when it is in somebody's way for long: a queued chunk while another
  * worker is idle, and a long chunk while another job has to wait.
@@ -137,7 +199,8 @@ static void check_patience(struct world *world, unsigned idle)
     else if (world->idle_ns == INT64_MAX)
         world->idle_ns = world->now_ns;
     for (struct ledger *ledger = world->ledgers; ledger; ledger = ledger->next) {
-        if (!ledger->open || ledger->cancelled || ledger->queued == 0 || may_wait(world, ledger))
+        if (!ledger->open || ledger->cancelled || ledger->queued == 0 || may_wait(world, ledger) ||
+            !waits_for_slot(world, ledger))
             ledger->waiting_ns = INT64_MAX;
         else if (ledger->waiting_ns == INT64_MAX)
             ledger->waiting_ns = world->now_ns;
@@ -145,15 +208,15 @@ static void check_patience(struct world *world, unsigned idle)
     int64_t long_ago = world->now_ns - patience_ns;
     for (unsigned i = 0; i < world->worker_count; i++) {
         const struct worker_model *worker = world->workers[i];
-        const struct given *first = worker->given;
-        if (!worker->handle || worker->given_count == 0)
+        const struct given *first = worker_runs(worker);
+        if (!worker->handle || !first)
             continue;
-        if (!first->asked && first->count - first->done > 1 &&
+        if (!first->asked && !first->ledger->job->exact && first->count - first->done > 1 &&
             later(first->begun_ns, others_wait_ns(world, first->ledger)) < long_ago)
             broken(world, "yield", "chunk %" PRIu64 " has run for %.3f ms on worker %u, and others wait",
                    first->chunk, (double)(world->now_ns - first->begun_ns) / 1e6, i);
-        for (const struct given *given = first + 1; given < first + worker->given_count; given++) {
-            if (!given->asked && later(later(given->given_ns, first->begun_ns), world->idle_ns) < long_ago &&
+        for (const struct given *given = first + 1; given < worker->given + worker->given_count; given++) {
+            if (!given->parked && !given->asked && later(later(given->given_ns, first->begun_ns), world->idle_ns) < long_ago &&
                 !at_cap(given->ledger))
                 broken(world, "recall",
                        "chunk %" PRIu64 " waits behind chunk %" PRIu64
@@ -176,6 +239,7 @@ static void check_memory(struct world *world, const struct core_counts *counts)
          * was with the workers when it became full. */
         most += (ledger->in_window ? ledger->in_window : window) + ledger->most_message;
         most += ledger->most_item > 0 ? ledger->most_item + PROTOCOL_MESSAGE_MAX : 0;
+        most += ledger->halted ? window : 0; /* what was not run has a result of 32 bytes */
         most += window + 2 * ledger->at_workers_most; /* small pieces may cost half as much again */
         if (!ledger->cancelled) {
             queued += ledger->queued;
@@ -258,5 +322,9 @@ void check_end(struct world *world)
     for (unsigned i = 0; i < world->worker_count; i++) {
         if (world->workers[i]->given_count > 0)
             broken(world, "nothing is left", "worker %u still holds chunks", i);
+    }
+    for (const struct ledger *ledger = world->ledgers; ledger && world->processes; ledger = ledger->next) {
+        if (!ledger->over)
+            broken(world, "over", "job %" PRIu64 " was never over", ledger->id);
     }
 }

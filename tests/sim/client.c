@@ -350,6 +350,22 @@ static bool finish_packet(struct world *world, struct sim_job *job, struct packe
     return !over;
 }
 
+static void send_hold(struct world *world, struct sim_job *job, bool paused)
+{
+    if (job->state != JOB_RUNNING || !connected(job->client))
+        return;
+    struct packet *packet = packet_new(world, MSG_HOLD);
+    packet->bytes = paused;
+    trace(world, "HOLD", id_of(job), paused, 0);
+    send(world, job, packet);
+}
+
+static void go_on_event(struct world *world, void *target, uint64_t argument)
+{
+    (void)argument;
+    send_hold(world, target, false);
+}
+
 static void take(struct world *world, void *target, uint64_t argument)
 {
     (void)argument;
@@ -378,6 +394,11 @@ static void take(struct world *world, void *target, uint64_t argument)
     }
     produce_again(world, job);
     pump(world, job);
+    if (job->taken >= job->hold_at) {
+        job->hold_at = UINT64_MAX;
+        send_hold(world, job, true);
+        after(world, job->hold_ns, go_on_event, job, 0);
+    }
     if (job->taken >= job->stall_at) {
         job->stall_at = UINT64_MAX;
         trace(world, "stall", id_of(job), job->taken, (uint64_t)job->stall_ns);

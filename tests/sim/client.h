@@ -15,6 +15,7 @@ struct connection {
     unsigned number;
     bool open;               /* the client's end */
     struct session *session; /* the daemon's end; NULL: not yet, or not any more */
+    bool has_crew;           /* likewise: it may have processes */
     struct link up, down;
 };
 
@@ -27,6 +28,7 @@ struct sim_job {
     struct work work;
     struct job_options options;
     int64_t expected_ns;
+    bool process, lasting, exact;
     uint64_t result_window;
     size_t batch_size;
     /* How its client behaves. */
@@ -39,6 +41,8 @@ struct sim_job {
     uint64_t stall_at;     /* results taken, after which it takes none for stall_ns */
     int64_t stall_ns;
     uint64_t cancel_at; /* results taken; UINT64_MAX: never */
+    uint64_t hold_at;   /* likewise: then it is held for hold_ns */
+    int64_t hold_ns;
     /* What has become of it. */
     enum job_state state;
     struct flow *flow;
@@ -49,7 +53,7 @@ struct sim_job {
     size_t head_offset;                         /* their bytes */
     uint64_t next;                              /* ordered: the index wanted */
     uint8_t *seen;                              /* a byte an item: its result was taken */
-    uint8_t *excused;                           /* likewise: its worker died in the middle of its result */
+    uint8_t *excused; /* likewise: it may fail without its own fault: its worker died, its job was halted */
     uint32_t *part;                             /* bytes of each item's result that were taken */
     uint64_t piece_index;
     uint64_t got, got_failed, got_bytes; /* since OPEN, as they came */

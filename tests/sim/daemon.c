@@ -2,6 +2,7 @@
  * The glue around the core in the simulation: packets in, actions out, ticks when they are due; see daemon.h.
  */
 #include "tests/sim/daemon.h"
+#include "tests/sim/plan.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -67,7 +68,15 @@ static void open_job(struct world *world, struct connection *connection, struct 
         .done = packet->done,
         .done_count = packet->done_count,
         .whole = packet->end && world->fault != FAULT_WHOLE,
+        .process = sim->process,
+        .lasting = sim->lasting,
+        .exact = sim->exact && world->fault != FAULT_EXACT,
+        .tell_over = world->processes,
     };
+    if (world->fault == FAULT_TWICE)
+        request.options.once = false;
+    if (world->fault == FAULT_HALT)
+        request.options.halt = HALT_NEVER;
     if (world->fault == FAULT_CHUNKSIZE && request.options.chunksize > 0)
         request.options.chunksize++;
     if (world->fault == FAULT_SLOTS && request.options.slots > 0)
@@ -78,6 +87,7 @@ static void open_job(struct world *world, struct connection *connection, struct 
     int rc = core_job_open(world->core, connection->session, &request, world->now_ns, &job);
     if (rc < 0) {
         ledger->open = false;
+        ledger->over = true;
         refuse(world, connection, packet->ref, rc);
         return;
     }
@@ -112,6 +122,11 @@ static void job_message(struct world *world, struct connection *connection, stru
         rc = core_job_credit(world->core, job, packet->bytes, world->now_ns);
         accepted(world, "CREDIT", rc, packet);
         break;
+    case MSG_HOLD:
+        ledger->paused = packet->bytes != 0;
+        if (world->fault != FAULT_HOLD)
+            core_job_hold(world->core, job, ledger->paused, world->now_ns);
+        break;
     case MSG_CANCEL:
         ledger->cancelled = true;
         core_job_cancel(world->core, job, world->now_ns);
@@ -135,6 +150,18 @@ static void close_session(struct world *world, struct connection *connection)
     connection->session = NULL;
 }
 
+/* argument: number of the connection */
+static void crew_event(struct world *world, void *target, uint64_t argument)
+{
+    (void)argument;
+    struct connection *connection = target;
+    if (!connection->session)
+        return;
+    core_session_crew(world->core, connection->session, connection->client->owner->crew, world->now_ns);
+    connection->has_crew = true;
+    daemon_turn(world, false);
+}
+
 static void open_session(struct world *world, struct connection *connection)
 {
     struct owner_limits limits = connection->client->owner->limits;
@@ -148,6 +175,12 @@ static void open_session(struct world *world, struct connection *connection)
         broken(world, "memory", "core_session_open: %d", rc);
     else if (session_cookie(connection->session) != connection)
         broken(world, "core accepts", "a session has lost its cookie");
+    if (!world->processes || world->failed)
+        return;
+    if (random_chance(&world->random, 50))
+        crew_event(world, connection, 0);
+    else
+        after(world, (int64_t)random_below(&world->random, NS_PER_MS), crew_event, connection, 0);
 }
 
 bool daemon_receive(struct world *world, struct packet *packet)
@@ -170,13 +203,43 @@ bool daemon_receive(struct world *world, struct packet *packet)
 
 void daemon_add_worker(struct world *world, struct worker_model *worker)
 {
-    int rc = core_worker_add(world->core, NULL, worker, world->now_ns, &worker->handle);
+    struct owner *owner = worker->owner;
+    struct crew *crew = owner ? owner->crew : NULL;
+    int rc = core_worker_add(world->core, crew, worker, world->now_ns, &worker->handle);
     if (rc < 0)
         broken(world, "memory", "core_worker_add: %d", rc);
     else if (worker_cookie(worker->handle) != worker)
         broken(world, "core accepts", "a worker has lost its cookie");
     world->workers_here++;
+    if (owner) {
+        owner->starting--;
+        owner->processes++;
+    }
     daemon_turn(world, false);
+}
+
+static void process_gone(struct world *world, struct worker_model *worker)
+{
+    worker->owner->processes--;
+    if (world->now_ns - worker->born_ns < NS_PER_S)
+        worker->owner->start_failed_ns = world->now_ns;
+    worker_bury(world, worker);
+}
+
+static void from_worker(struct world *world, struct worker_model *worker, const struct packet *packet)
+{
+    bool parked = packet->type == MSG_PARKED;
+    int rc = parked ? core_parked(world->core, worker->handle, packet->chunk, (uint32_t)packet->bytes,
+                                  packet->run_ns, 0, world->now_ns)
+                    : core_worked(world->core, worker->handle, packet->chunk, packet->batch, packet->last,
+                                  packet->run_ns, 0, world->now_ns);
+    if (rc < 0)
+        broken(world, "core accepts", "%s of worker %u for chunk %" PRIu64 ": %d", message_name(packet->type),
+               worker->number, packet->chunk, rc);
+    else if (parked)
+        ledger_parked(world, worker, packet);
+    else
+        ledger_worked(world, worker, packet);
 }
 
 bool daemon_from_worker(struct world *world, struct packet *packet)
@@ -190,14 +253,10 @@ bool daemon_from_worker(struct world *world, struct packet *packet)
         core_worker_gone(world->core, worker->handle, world->now_ns);
         worker->handle = NULL;
         world->workers_here--;
+        if (worker->owner)
+            process_gone(world, worker);
     } else {
-        int rc = core_worked(world->core, worker->handle, packet->chunk, packet->batch, packet->last,
-                             packet->run_ns, 0, world->now_ns);
-        if (rc < 0)
-            broken(world, "core accepts", "WORKED of worker %u for chunk %" PRIu64 ": %d", worker->number,
-                   packet->chunk, rc);
-        else
-            ledger_worked(world, worker, packet);
+        from_worker(world, worker, packet);
     }
     daemon_turn(world, false);
     return false;
@@ -259,13 +318,30 @@ static void act_on_worker(struct world *world, const struct action *action)
     static const unsigned types[] = {[ACTION_CHUNK] = MSG_CHUNK,
                                      [ACTION_YIELD] = MSG_YIELD,
                                      [ACTION_RECALL] = MSG_RECALL,
-                                     [ACTION_DROP] = MSG_DROP};
+                                     [ACTION_DROP] = MSG_DROP,
+                                     [ACTION_GRANT] = MSG_GRANT,
+                                     [ACTION_STOP] = MSG_STOP};
     struct packet *packet = packet_new(world, types[action->type]);
     packet->chunk = action->chunk;
     trace(world, message_name(packet->type), worker->number, action->chunk, 0);
-    if (action->type != ACTION_CHUNK) {
+    if (action->type == ACTION_STOP) {
+        if (!worker->owner || worker->given_count > 0)
+            broken(world, "stop", "worker %u is to leave with %u chunks", worker->number, worker->given_count);
+        worker->handle = NULL;
+        world->workers_here--;
+        worker->owner->processes--;
+        worker_bury(world, worker);
+    } else if (action->type == ACTION_GRANT) {
+        ledger_granted(world, worker, action);
+        packet->bytes = action->grant.bytes;
+        if (strikes(world, FAULT_LOST_GRANT, 2)) {
+            packet_free(world, packet);
+            return;
+        }
+    } else if (action->type != ACTION_CHUNK) {
         ledger_asked(world, worker, action);
     } else {
+        packet->bytes = action->work.credit;
         ledger_chunk(world, worker, action);
         packet->first = action->work.first;
         packet->function = (struct ledger *)action->work.function;
@@ -275,15 +351,58 @@ static void act_on_worker(struct world *world, const struct action *action)
     link_send(world, &worker->down, packet);
 }
 
+/*** Processes ***/
+
+static void start_event(struct world *world, void *target, uint64_t argument)
+{
+    struct owner *owner = target;
+    if (world->closing)
+        return;
+    if (argument == 0) {
+        plan_process(world, owner);
+        return;
+    }
+    trace(world, "no start", owner->uid, 0, 0);
+    owner->starting--;
+    owner->start_failed_ns = world->now_ns;
+    core_start_failed(world->core, owner->crew, world->now_ns);
+    daemon_turn(world, false);
+}
+
+static void start_process(struct world *world, const struct action *action)
+{
+    struct owner *owner = crew_cookie(action->crew);
+    owner->starting++;
+    trace(world, "start", owner->uid, owner->starting, owner->processes);
+    if (owner->processes + owner->starting > world->config.slots)
+        broken(world, "start", "owner %u has %u processes, and %u are to come", owner->uid, owner->processes,
+               owner->starting);
+    if (strikes(world, FAULT_LOST_START, 2))
+        return;
+    bool fails = world->deaths_left > 0 && random_chance(&world->random, world->fails);
+    world->deaths_left -= fails;
+    int64_t delay_ns = (int64_t)random_scale(&world->random, 10000, 20 * NS_PER_MS);
+    after(world, delay_ns, start_event, owner, fails);
+}
+
+static void act_once(struct world *world, const struct action *action)
+{
+    if (action->type <= ACTION_DONE)
+        act_on_session(world, action);
+    else if (action->type == ACTION_START)
+        start_process(world, action);
+    else if (action->type == ACTION_OVER)
+        ledger_over(world, action);
+    else
+        act_on_worker(world, action);
+}
+
 static void act(struct world *world)
 {
     struct action action;
     unsigned count = 0;
     while (!world->failed && core_next(world->core, world->now_ns, &action)) {
-        if (action.type <= ACTION_DONE)
-            act_on_session(world, &action);
-        else
-            act_on_worker(world, &action);
+        act_once(world, &action);
         if (++count > ACTIONS_MAX)
             broken(world, "actions end", "more than %d actions for one event", ACTIONS_MAX);
     }

@@ -25,7 +25,11 @@ struct ledger {
     uint64_t first, next_in, next_out;
     struct range *done;
     uint32_t done_count;
-    uint8_t *items;     /* an enum item_state each */
+    bool paused, halted;
+    bool over;      /* the core has nothing of it any more */
+    uint8_t *items; /* an enum item_state each */
+    uint8_t *killed;    /* workers that died with each */
+    uint32_t parked;    /* chunks */
     uint64_t unwanted;  /* items in done, or before first */
     uint32_t running;   /* workers whose first chunk is one of it: counted anew at each check */
     int64_t waiting_ns; /* since when it could use a worker that is not there; INT64_MAX: it could not */
@@ -54,7 +58,7 @@ bool daemon_from_worker(struct world *world, struct packet *packet);
  */
 void daemon_turn(struct world *world, bool force);
 
-/* A new worker is there. */
+/* A new worker is there, which may be a process that was asked for. */
 void daemon_add_worker(struct world *world, struct worker_model *worker);
 
 void ledger_free_all(struct world *world);
@@ -69,6 +73,9 @@ struct ledger *ledger_find(struct world *world, const struct connection *connect
 void ledger_chunk(struct world *world, struct worker_model *worker, const struct action *action);
 void ledger_asked(struct world *world, struct worker_model *worker, const struct action *action);
 void ledger_worked(struct world *world, struct worker_model *worker, const struct packet *packet);
+void ledger_parked(struct world *world, struct worker_model *worker, const struct packet *packet);
+void ledger_granted(struct world *world, struct worker_model *worker, const struct action *action);
+void ledger_over(struct world *world, const struct action *action);
 void ledger_worker_gone(struct world *world, struct worker_model *worker);
 void ledger_results(struct world *world, struct ledger *ledger, const struct action *action);
 void ledger_done(struct world *world, struct ledger *ledger, const struct job_report *report);

@@ -53,6 +53,7 @@ struct ledger *ledger_open(struct world *world, struct connection *connection, c
     ledger->job = &connection->client->jobs[packet->ref];
     ledger->connection = connection;
     ledger->items = need_zeroed(ledger->job->work.items, 1);
+    ledger->killed = need_zeroed(ledger->job->work.items, 1);
     ledger->first = packet->first;
     ledger->whole = packet->end;
     ledger->done = need(packet->done_count * sizeof *ledger->done);
@@ -90,10 +91,37 @@ void ledger_free_all(struct world *world)
     while (world->ledgers) {
         struct ledger *next = world->ledgers->next;
         free(world->ledgers->items);
+        free(world->ledgers->killed);
         free(world->ledgers->done);
         free(world->ledgers);
         world->ledgers = next;
     }
+}
+
+/* These items, if they wait and their job is halted, are not run: the core answers them. */
+static void answer_halted(struct world *world, struct ledger *ledger, uint64_t first, uint64_t count)
+{
+    if (!ledger->halted || !ledger->open || ledger->cancelled)
+        return;
+    for (uint64_t index = first; index < first + count; index++) {
+        if (ledger->items[index] != ITEM_QUEUED)
+            continue;
+        ledger->items[index] = ITEM_FINISHED;
+        ledger->job->excused[index] = 1;
+        ledger->held += RECORD_COST;
+        ledger->queued--;
+        world->items_finished++;
+    }
+}
+
+static void halt_if(struct world *world, struct ledger *ledger, bool failed)
+{
+    if (!failed || ledger->job->options.halt == HALT_NEVER || ledger->halted || !ledger->open ||
+        ledger->cancelled)
+        return;
+    ledger->halted = true;
+    trace(world, "halted", ledger->job->ref, ledger->id, ledger->queued);
+    answer_halted(world, ledger, 0, ledger->next_in);
 }
 
 void ledger_items(struct world *world, struct ledger *ledger, const struct batch *batch, uint64_t first)
@@ -120,6 +148,7 @@ void ledger_items(struct world *world, struct ledger *ledger, const struct batch
         ledger->items[first + i] = ITEM_QUEUED;
     }
     ledger->queued += batch->count;
+    answer_halted(world, ledger, first, batch->count);
     ledger->next_in = wanted_from(ledger, first + batch->count);
 }
 
@@ -131,6 +160,22 @@ void ledger_closed(struct world *world, struct ledger *ledger)
 }
 
 /*** Workers ***/
+
+/* Does a chunk of an exact job that ends here end where it must? */
+static void check_exact(struct world *world, const struct ledger *ledger, uint64_t first, uint32_t count)
+{
+    uint64_t behind = first + count;
+    if (!ledger->job->exact || count >= ledger->job->options.chunksize)
+        return;
+    if (ledger->job->work.large_every > 0 || ledger->killed[first] > 0)
+        return;
+    if (behind < ledger->next_in && (ledger->items[behind] != ITEM_QUEUED || ledger->killed[behind] > 0))
+        return;
+    bool no_more = ledger->ended || ledger->in_used >= ledger->in_granted || wanted_from(ledger, behind) != behind;
+    if (behind < ledger->next_in || !no_more)
+        broken(world, "chunk size", "a chunk of %u items from %" PRIu64 " on, to be of %u", count, first,
+               ledger->job->options.chunksize);
+}
 
 void ledger_chunk(struct world *world, struct worker_model *worker, const struct action *action)
 {
@@ -148,6 +193,13 @@ void ledger_chunk(struct world *world, struct worker_model *worker, const struct
         ledger->id = action->work.job;
     if (!ledger->open || ledger->cancelled || ledger->id != action->work.job)
         broken(world, "chunks", "chunk %" PRIu64 " of a job that is not open", action->chunk);
+    if (ledger->halted)
+        broken(world, "halt", "chunk %" PRIu64 " of a job that is halted", action->chunk);
+    if (ledger->paused)
+        broken(world, "hold", "chunk %" PRIu64 " of a job that is held", action->chunk);
+    if (worker->owner != (ledger->job->process ? ledger->job->client->owner : NULL))
+        broken(world, "crew", "chunk %" PRIu64 " at worker %u", action->chunk, worker->number);
+    check_exact(world, ledger, first, count);
     uint32_t limit = ledger->job->options.chunksize;
     if (count == 0 || (limit > 0 && count > limit))
         broken(world, "chunk size", "chunk %" PRIu64 " has %u items of at most %u", action->chunk, count,
@@ -166,8 +218,12 @@ void ledger_chunk(struct world *world, struct worker_model *worker, const struct
         worker->given_capacity = worker->given_capacity ? 2 * worker->given_capacity : 4;
         worker->given = need_more(worker->given, worker->given_capacity * sizeof *worker->given);
     }
-    worker->given[worker->given_count++] = (struct given){
-        .chunk = action->chunk, .first = first, .ledger = ledger, .count = count, .given_ns = world->now_ns};
+    worker->given[worker->given_count++] = (struct given){.chunk = action->chunk,
+                                                          .first = first,
+                                                          .ledger = ledger,
+                                                          .count = count,
+                                                          .given_ns = world->now_ns,
+                                                          .credit = (int64_t)action->work.credit};
 }
 
 void ledger_asked(struct world *world, struct worker_model *worker, const struct action *action)
@@ -200,16 +256,25 @@ static void finish_items(struct world *world, struct given *given, uint32_t coun
     }
 }
 
-/* The chunk is over: what has no result is handed back. */
-static void hand_back(struct worker_model *worker, unsigned at)
+/* What has no result, from this item of the chunk on, is handed back. */
+static void hand_back_from(struct world *world, struct given *given, uint32_t from)
 {
-    struct given *given = &worker->given[at];
     struct ledger *ledger = given->ledger;
-    for (uint32_t i = given->done; i < given->count; i++) {
+    for (uint32_t i = from; i < given->count; i++) {
         ledger->items[given->first + i] = ITEM_QUEUED;
         ledger->queued++;
         at_workers(ledger, given->first + i, false);
     }
+    answer_halted(world, ledger, given->first + from, given->count - from);
+    given->count = from;
+}
+
+/* The chunk is over. */
+static void hand_back(struct world *world, struct worker_model *worker, unsigned at)
+{
+    struct given *given = &worker->given[at];
+    hand_back_from(world, given, given->done);
+    given->ledger->parked -= given->parked;
     worker->given_count--;
     memmove(worker->given + at, worker->given + at + 1, (worker->given_count - at) * sizeof *worker->given);
 }
@@ -226,31 +291,112 @@ void ledger_worked(struct world *world, struct worker_model *worker, const struc
     }
     struct given *given = &worker->given[at];
     given->ledger->run_ns += packet->run_ns;
+    if (packet->batch && worker->owner) {
+        if (given->credit <= 0)
+            broken(world, "grants", "chunk %" PRIu64 ": results without credit were taken", given->chunk);
+        given->credit -= (int64_t)batch_cost(packet->batch);
+    }
     if (packet->batch) {
         given->in_piece = packet->batch->more;
         if (given->ledger->open && !given->ledger->cancelled)
             given->ledger->held += batch_cost(packet->batch);
         if (!packet->batch->more)
             finish_items(world, given, packet->batch->count);
+        halt_if(world, given->ledger, results_failed(packet->batch) > 0);
     }
     if (packet->last)
-        hand_back(worker, at);
+        hand_back(world, worker, at);
+}
+
+void ledger_parked(struct world *world, struct worker_model *worker, const struct packet *packet)
+{
+    struct given *given = worker_runs(worker);
+    if (!given || given->chunk != packet->chunk || packet->bytes > given->count ||
+        packet->bytes < given->done) {
+        broken(world, "chunks", "the core lets worker %u park chunk %" PRIu64, worker->number, packet->chunk);
+        return;
+    }
+    given->parked = true;
+    given->ledger->run_ns += packet->run_ns;
+    given->ledger->parked++;
+    if (given->ledger->open && !given->ledger->cancelled)
+        hand_back_from(world, given, (uint32_t)packet->bytes);
+}
+
+void ledger_granted(struct world *world, struct worker_model *worker, const struct action *action)
+{
+    for (unsigned i = 0; i < worker->given_count; i++) {
+        struct given *given = &worker->given[i];
+        if (given->chunk != action->chunk)
+            continue;
+        if (action->grant.bytes == 0 || !given->ledger->open || given->ledger->cancelled)
+            broken(world, "grants", "chunk %" PRIu64 " gets %" PRIu64, given->chunk, action->grant.bytes);
+        given->credit += (int64_t)action->grant.bytes;
+        return;
+    }
+    broken(world, "grants", "chunk %" PRIu64 ", which worker %u has not", action->chunk, worker->number);
+}
+
+void ledger_over(struct world *world, const struct action *action)
+{
+    struct ledger *ledger = (struct ledger *)action->over.function;
+    if (ledger->over || ledger->open || (ledger->id != 0 && ledger->id != action->over.job))
+        broken(world, "over", "job %" PRIu64 " is over: open %d, told before %d", action->over.job,
+               ledger->open, ledger->over);
+    ledger->over = true;
+    for (unsigned i = 0; i < world->worker_count; i++) {
+        for (unsigned k = 0; k < world->workers[i]->given_count; k++) {
+            if (world->workers[i]->given[k].ledger == ledger)
+                broken(world, "over", "job %" PRIu64 " is over with a chunk at worker %u", action->over.job, i);
+        }
+    }
+}
+
+/*** Deaths ***/
+
+/* The next items of the chunk fail because its worker has died. */
+static void fail_items(struct world *world, struct given *given, uint32_t count)
+{
+    struct ledger *ledger = given->ledger;
+    for (uint32_t i = 0; i < count; i++) {
+        ledger->job->excused[given->first + given->done] = 1;
+        if (ledger->open && !ledger->cancelled)
+            ledger->held += RECORD_COST;
+        finish_items(world, given, 1);
+    }
+}
+
+/* runs: it was the chunk that the worker was running. */
+static void lose(struct world *world, struct worker_model *worker, unsigned at, bool runs)
+{
+    struct given *given = &worker->given[at];
+    struct ledger *ledger = given->ledger;
+    uint32_t done = given->done;
+    ledger->worker_died = true;
+    bool broke = given->in_piece;
+    if (broke) /* part of this result may be with the client already: it ends as a failure */
+        fail_items(world, given, 1);
+    bool begun = worker->owner && (runs || given->parked);
+    uint32_t left = given->count - given->done;
+    if (begun && ledger->job->options.once)
+        fail_items(world, given, left);
+    else if (begun && runs && !broke && left > 0 && ledger->open && !ledger->cancelled &&
+             ++ledger->killed[given->first + given->done] == 3)
+        fail_items(world, given, ledger->job->exact ? left : 1);
+    halt_if(world, ledger, given->done > done);
+    hand_back(world, worker, at);
 }
 
 void ledger_worker_gone(struct world *world, struct worker_model *worker)
 {
-    while (worker->given_count > 0) {
-        struct given *given = &worker->given[worker->given_count - 1];
-        given->ledger->worker_died = true;
-        if (given->in_piece) {
-            /* Part of this result may be with the client already: it ends as a failure. */
-            given->ledger->job->excused[given->first + given->done] = 1;
-            if (given->ledger->open && !given->ledger->cancelled)
-                given->ledger->held += RECORD_COST;
-            finish_items(world, given, 1);
-        }
-        hand_back(worker, worker->given_count - 1);
+    const struct given *runs = worker_runs(worker);
+    uint64_t running = runs ? runs->chunk : 0;
+    for (unsigned i = worker->given_count; i > 0; i--) {
+        if (!worker->given[i - 1].parked)
+            lose(world, worker, i - 1, worker->given[i - 1].chunk == running);
     }
+    while (worker->given_count > 0)
+        lose(world, worker, 0, false);
 }
 
 /*** To the client ***/
@@ -339,7 +485,8 @@ void ledger_done(struct world *world, struct ledger *ledger, const struct job_re
                " bytes; it was %" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64,
                ref, report->items, report->failed, report->bytes_in, report->bytes_out, ledger->sent,
                ledger->failed, ledger->bytes_in, ledger->bytes_out);
-    if (report->run_ns != ledger->run_ns && !ledger->worker_died)
+    bool clamped = ledger->job->process && report->run_ns <= ledger->run_ns;
+    if (report->run_ns != ledger->run_ns && !ledger->worker_died && !clamped)
         broken(world, "counts", "job %" PRIu64 " ran for %" PRId64 " ns, DONE says %" PRId64, ref,
                ledger->run_ns, report->run_ns);
 }

@@ -14,7 +14,7 @@
 
 struct options {
     uint64_t first, seeds, steps;
-    bool verbose, fair, replay;
+    bool verbose, fair, replay, processes;
     enum fault fault;
 };
 
@@ -39,6 +39,7 @@ static void usage(FILE *to)
           "  --seed S       this history only\n"
           "  --steps MAX    most events of a history (20000000)\n"
           "  --fair         backlogged owners: shares of slot time\n"
+          "  --processes    with workers that are processes\n"
           "  --replay       run each history twice and compare\n"
           "  --break FAULT  put a fault into the models:",
           to);
@@ -77,7 +78,7 @@ static int parse(int argc, char **argv, struct options *options)
         {"seed", required_argument, NULL, 's'},  {"steps", required_argument, NULL, 'm'},
         {"break", required_argument, NULL, 'b'}, {"fair", no_argument, NULL, 'F'},
         {"replay", no_argument, NULL, 'r'},      {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},        {0}};
+        {"processes", no_argument, NULL, 'p'},   {"help", no_argument, NULL, 'h'},        {0}};
     int c;
     bool good = true;
     while (good && (c = getopt_long(argc, argv, "", table, NULL)) != -1) {
@@ -103,6 +104,9 @@ static int parse(int argc, char **argv, struct options *options)
             break;
         case 'r':
             options->replay = true;
+            break;
+        case 'p':
+            options->processes = true;
             break;
         case 'v':
             options->verbose = true;
@@ -139,6 +143,7 @@ static bool run(const struct options *options, uint64_t seed, struct totals *tot
     struct world world;
     world_init(&world, seed, options->fault);
     world.verbose = options->verbose;
+    world.processes = options->processes;
     if (options->steps)
         world.step_limit = options->steps;
     if (options->fair) {
@@ -155,8 +160,8 @@ static bool run(const struct options *options, uint64_t seed, struct totals *tot
         return true;
     printf("seed %" PRIu64 " at %.6f ms, event %" PRIu64 ": broken promise: %s\n", seed,
            (double)world.now_ns / 1e6, world.steps, world.failure);
-    printf("replay: pmap_sim%s%s%s --seed %" PRIu64 " --verbose\n", options->fair ? " --fair" : "",
-           options->fault ? " --break " : "", options->fault ? faults[options->fault].name : "", seed);
+    printf("replay: pmap_sim%s%s%s%s --seed %" PRIu64 " --verbose\n", options->fair ? " --fair" : "",
+           options->processes ? " --processes" : "", options->fault ? " --break " : "", options->fault ? faults[options->fault].name : "", seed);
     if (options->fault &&
         strncmp(world.failure, faults[options->fault].promise, strlen(faults[options->fault].promise)) == 0)
         printf("fault %s was detected\n", faults[options->fault].name);

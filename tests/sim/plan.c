@@ -23,7 +23,7 @@ _Static_assert(WORKERS_MAX *(1 + DEATHS_MAX) <= WORKERS_EVER, "all workers have 
 struct worker_model *worker_new(struct world *world)
 {
     struct worker_model *worker = need_zeroed(1, sizeof *worker);
-    worker->number = world->worker_count;
+    worker->number = world->workers_ever++;
     worker->report_items = UINT32_MAX;
     worker->report_ns = 5 * NS_PER_MS;
     worker->piece_size = 1 << 20;
@@ -34,13 +34,9 @@ struct worker_model *worker_new(struct world *world)
     return worker;
 }
 
-static void add_worker(struct world *world, void *target, uint64_t argument)
+static void draw_worker(struct world *world, struct worker_model *worker)
 {
-    (void)target;
     struct random *r = &world->random;
-    if (world->closing)
-        return;
-    struct worker_model *worker = worker_new(world);
     worker->patient = random_chance(r, 50);
     if (random_chance(r, 40))
         worker->report_items = (uint32_t)random_between(r, 1, 16);
@@ -53,6 +49,32 @@ static void add_worker(struct world *world, void *target, uint64_t argument)
     worker->up = (struct link){.base_ns = delay, .spread_ns = random_chance(r, 50) ? delay : 0};
     worker->up.ns_per_kib = random_chance(r, 50) ? (int64_t)random_below(r, 2000) : 0;
     worker->down = worker->up;
+}
+
+void plan_process(struct world *world, struct owner *owner)
+{
+    struct random *r = &world->random;
+    struct worker_model *worker = worker_new(world);
+    draw_worker(world, worker);
+    worker->owner = owner;
+    worker->born_ns = world->now_ns;
+    worker->gives_up = random_chance(r, 30);
+    if (world->deaths_left > 0 && random_chance(r, 30)) {
+        world->deaths_left--;
+        worker->dies_ns = random_chance(r, 10) ? 0 : draw_ns(world, 1000, 200 * NS_PER_MS);
+        worker->fragile = random_chance(r, 50);
+    }
+    worker_start(world, worker);
+}
+
+static void add_worker(struct world *world, void *target, uint64_t argument)
+{
+    (void)target;
+    struct random *r = &world->random;
+    if (world->closing)
+        return;
+    struct worker_model *worker = worker_new(world);
+    draw_worker(world, worker);
     /* argument: how many of its successors may still die in turn */
     if (argument > 0) {
         worker->dies_ns = draw_ns(world, 1000, 200 * NS_PER_MS);
@@ -103,6 +125,24 @@ void job_prepare(struct sim_job *job)
     job->part = need_zeroed(job->work.items, sizeof *job->part);
 }
 
+static void draw_process_job(struct world *world, struct sim_job *job)
+{
+    struct random *r = &world->random;
+    job->process = random_chance(r, 70);
+    job->lasting = random_chance(r, 40);
+    job->exact = random_chance(r, 25);
+    if (job->exact && random_chance(r, 90))
+        job->options.chunksize = (uint32_t)random_between(r, 1, 20);
+    job->exact = job->exact && job->options.chunksize > 0;
+    job->options.once = job->process && random_chance(r, 20);
+    if (random_chance(r, 15))
+        job->options.halt = random_chance(r, 50) ? HALT_SOON : HALT_NOW;
+    if (random_chance(r, 15)) {
+        job->hold_at = random_below(r, job->work.items + 1);
+        job->hold_ns = draw_ns(world, 10000, 200 * NS_PER_MS);
+    }
+}
+
 static void draw_job(struct world *world, struct sim_job *job, uint64_t items_most)
 {
     struct random *r = &world->random;
@@ -130,6 +170,9 @@ static void draw_job(struct world *world, struct sim_job *job, uint64_t items_mo
     job->stall_at = random_chance(r, 20) ? random_below(r, job->work.items + 1) : UINT64_MAX;
     job->stall_ns = draw_ns(world, NS_PER_MS, 10 * NS_PER_S);
     job->cancel_at = random_chance(r, 12) ? random_below(r, job->work.items + 1) : UINT64_MAX;
+    job->hold_at = UINT64_MAX;
+    if (world->processes)
+        draw_process_job(world, job);
     job_prepare(job);
 }
 
@@ -194,6 +237,33 @@ static void draw_owners(struct world *world, const struct scale *scale)
     }
 }
 
+/* Slots, and what holds for processes. Returns the number of threads. */
+static unsigned draw_processes(struct world *world)
+{
+    struct random *r = &world->random;
+    struct core_config *config = &world->config;
+    config->slots = (uint32_t)(random_chance(r, 70) ? random_between(r, 1, 3) : random_between(r, 1, 8));
+    config->first_credit = random_chance(r, 30) ? 0 : random_scale(r, 1, 8 << 10);
+    config->head_credit = random_chance(r, 30) ? 0 : random_scale(r, 1, 64 << 10);
+    config->worker_idle_ns = random_chance(r, 50) ? 0 : draw_ns(world, NS_PER_MS, NS_PER_S);
+    config->worker_age_ns = random_chance(r, 50) ? 0 : draw_ns(world, 10 * NS_PER_MS, NS_PER_S);
+    config->worker_chunks = random_chance(r, 50) ? 0 : random_scale(r, 50, 1000);
+    config->start_delay_ns = draw_ns(world, 10000, 100 * NS_PER_MS);
+    world->fails = random_chance(r, 70) ? 0 : 50;
+    world->deaths_left = random_chance(r, 60) ? 0 : (unsigned)random_between(r, 1, 30);
+    return (unsigned)random_between(r, 1, config->slots);
+}
+
+static void make_crews(struct world *world)
+{
+    for (unsigned i = 0; i < world->owner_count; i++) {
+        struct owner *owner = &world->owners[i];
+        owner->start_failed_ns = INT64_MIN / 2;
+        if (core_crew_new(world->core, owner, &owner->crew) < 0)
+            broken(world, "memory", "core_crew_new");
+    }
+}
+
 void plan_random(struct world *world)
 {
     struct random *r = &world->random;
@@ -208,7 +278,10 @@ void plan_random(struct world *world)
     world->config.queue_ahead_ns = random_chance(r, 60) ? 0 : draw_ns(world, 1000, 10 * NS_PER_MS);
     world->lazy = random_chance(r, 25) ? (unsigned)random_between(r, 1, 90) : 0;
     world->check_every = scale.items <= 40 ? 1 : scale.items <= 300 ? 7 : 61;
-    world->core = core_new(&world->config);
+    unsigned threads = world->processes ? draw_processes(world) : 0;
+    struct core_config config = world->config;
+    config.slots += world->fault == FAULT_POOL_SLOTS;
+    world->core = core_new(&config);
     if (!world->core) {
         broken(world, "memory", "core_new");
         return;
@@ -217,6 +290,11 @@ void plan_random(struct world *world)
     unsigned workers =
         (unsigned)(random_chance(r, 70) ? random_between(r, 1, 4) : random_between(r, 1, WORKERS_MAX));
     unsigned deaths = random_chance(r, 20) ? DEATHS_MAX : 0;
+    if (world->processes) {
+        workers = threads;
+        deaths = 0;
+        make_crews(world);
+    }
     for (unsigned i = 0; i < workers; i++)
         add_worker(world, NULL, deaths > 0 && random_chance(r, 50) ? deaths : 0);
     unsigned clients = (unsigned)random_between(r, 1, scale.clients);

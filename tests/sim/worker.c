@@ -11,11 +11,10 @@
 #include <string.h>
 
 static void begin_part(struct world *world, struct worker_model *worker);
-static void die(struct world *world, void *target, uint64_t argument);
 static void obey(struct world *world, struct worker_model *worker, unsigned type, uint64_t chunk);
 
-static void send_worked(struct world *world, struct worker_model *worker, uint64_t chunk, struct batch *batch,
-                        bool last, int64_t run_ns)
+void worker_tell(struct world *world, struct worker_model *worker, uint64_t chunk, struct batch *batch,
+                 bool last, int64_t run_ns)
 {
     struct packet *packet = packet_new(world, MSG_WORKED);
     packet->chunk = chunk;
@@ -31,7 +30,7 @@ static int64_t time_of(const struct held *held, uint32_t item)
     return work_time_ns(&held->function->job->work, held->first + item);
 }
 
-static void remove_held(struct worker_model *worker, unsigned at)
+void worker_remove_held(struct worker_model *worker, unsigned at)
 {
     batch_unref(worker->queue[at].items.batch);
     worker->count--;
@@ -46,11 +45,12 @@ static void send_results(struct world *world, struct worker_model *worker, uint3
     struct held *held = &worker->queue[0];
     const struct work *work = &held->function->job->work;
     if (count == 0) {
-        send_worked(world, worker, held->chunk, NULL, true, run_ns);
+        worker_tell(world, worker, held->chunk, NULL, true, run_ns);
         return;
     }
     uint64_t from = held->first + held->done, end = from + count;
     held->done += count;
+    held->ran = held->done;
     while (from < end) {
         uint64_t to = from;
         size_t size = 0;
@@ -70,18 +70,18 @@ static void send_results(struct world *world, struct worker_model *worker, uint3
             uint32_t piece = length - offset < most ? length - offset : most;
             bool more = offset + piece < length;
             bool ends = !more && from + 1 == end;
-            send_worked(world, worker, held->chunk, batch_of_piece(world, work, from, offset, piece, more),
+            worker_tell(world, worker, held->chunk, batch_of_piece(world, work, from, offset, piece, more),
                         ends && last, ends ? run_ns : 0);
             offset += piece;
             if (more && worker->fragile && random_chance(&world->random, 10)) {
-                die(world, worker, 0);
+                worker_die(world, worker);
                 return;
             }
         }
         if (records > 0) {
             uint32_t told = records > 1 && strikes(world, FAULT_LOST_RESULT, 4) ? records - 1 : records;
             struct batch *batch = batch_of_results(world, work, from + (records - told), told);
-            send_worked(world, worker, held->chunk, batch, all && last, all ? run_ns : 0);
+            worker_tell(world, worker, held->chunk, batch, all && last, all ? run_ns : 0);
         }
         from = records > 0 ? to : from + 1;
     }
@@ -90,22 +90,32 @@ static void send_results(struct world *world, struct worker_model *worker, uint3
 static void finish_part(struct world *world, struct worker_model *worker)
 {
     struct held *held = &worker->queue[0];
-    bool last = worker->stopping || held->done + worker->part_count == held->items.count;
+    bool last = worker->stopping || held->ran + worker->part_count == held->items.count;
     int64_t run_ns = world->now_ns - worker->told_ns;
     worker->told_ns = world->now_ns;
     held->function->job->client->owner->busy_ns += run_ns;
     held->function->job->busy_ns += run_ns;
     worker->running = false;
+    if (worker->owner) {
+        held->run_ns += run_ns;
+        last = process_finish_part(world, worker);
+        if (!worker->alive)
+            return;
+        worker->stopping = worker->stopping && !last;
+        if (worker->count > 0)
+            begin_part(world, worker);
+        return;
+    }
     if (last && strikes(world, FAULT_SILENT_WORKER, 4))
         last = false;
     send_results(world, worker, worker->part_count, last, run_ns);
     if (!worker->alive)
         return;
     if (last) {
-        remove_held(worker, 0);
+        worker_remove_held(worker, 0);
         worker->stopping = false;
     }
-    if (worker->count > 0 && (last || held->done < held->items.count))
+    if (worker->count > 0 && (last || held->ran < held->items.count))
         begin_part(world, worker);
 }
 
@@ -126,17 +136,17 @@ static void end_part_at(struct world *world, struct worker_model *worker, int64_
 static void begin_part(struct world *world, struct worker_model *worker)
 {
     const struct held *held = &worker->queue[0];
-    if (held->done == 0) {
+    if (held->ran == 0) {
         worker->told_ns = world->now_ns;
         trace(world, "runs", worker->number, held->chunk, held->items.count);
     }
     worker->running = true;
-    worker->part_start_ns = world->now_ns + (held->done == 0 ? worker->start_ns : 0);
+    worker->part_start_ns = world->now_ns + (held->ran == 0 ? worker->start_ns : 0);
     int64_t end = worker->part_start_ns;
-    uint32_t count = 0, left = held->items.count - held->done;
+    uint32_t count = 0, left = held->items.count - held->ran;
     while (count < left && count < worker->report_items &&
            (count == 0 || end - world->now_ns < worker->report_ns))
-        end += time_of(held, held->done + count++);
+        end += time_of(held, held->ran + count++);
     worker->part_count = count;
     end_part_at(world, worker, end);
 }
@@ -148,7 +158,7 @@ static int64_t item_boundary(const struct world *world, const struct worker_mode
     int64_t at = worker->part_start_ns;
     uint32_t done = 0;
     while (done < worker->part_count && at < world->now_ns)
-        at += time_of(held, held->done + done++);
+        at += time_of(held, held->ran + done++);
     *count = done;
     return at > world->now_ns ? at : world->now_ns;
 }
@@ -191,10 +201,14 @@ static void obey(struct world *world, struct worker_model *worker, unsigned type
     if (!worker->alive)
         return;
     unsigned at = 0;
+    if (worker->owner && process_obey_parked(world, worker, type, chunk))
+        return;
     while (at < worker->count && worker->queue[at].chunk != chunk)
         at++;
     if (at == worker->count)
         return; /* it has ended meanwhile */
+    if (type == MSG_DROP)
+        worker->queue[at].dropped = true;
     if (at == 0 && worker->running) {
         if (type == MSG_YIELD && !worker->stopping)
             stop_at_boundary(world, worker);
@@ -202,8 +216,8 @@ static void obey(struct world *world, struct worker_model *worker, unsigned type
             stop_now(world, worker);
         return; /* a RECALL is too late */
     }
-    remove_held(worker, at);
-    send_worked(world, worker, chunk, NULL, true, 0);
+    worker_remove_held(worker, at);
+    worker_tell(world, worker, chunk, NULL, true, 0);
 }
 
 static void take_chunk(struct world *world, struct worker_model *worker, const struct packet *packet)
@@ -214,7 +228,8 @@ static void take_chunk(struct world *world, struct worker_model *worker, const s
     }
     struct held *held = &worker->queue[worker->count++];
     *held = (struct held){
-        .chunk = packet->chunk, .first = packet->first, .function = packet->function, .items = packet->items};
+        .chunk = packet->chunk, .first = packet->first, .function = packet->function, .items = packet->items,
+        .credit = (int64_t)packet->bytes};
     batch_ref(held->items.batch);
     /* Are these the items that they are said to be? */
     const struct work *work = &held->function->job->work;
@@ -251,6 +266,14 @@ bool worker_receive(struct world *world, struct packet *packet)
             begin_part(world, worker);
         return false;
     }
+    if (packet->type == MSG_GRANT) {
+        process_grant(world, worker, packet->chunk, packet->bytes);
+        return false;
+    }
+    if (packet->type == MSG_STOP) {
+        worker->alive = false;
+        return false;
+    }
     if (!worker->patient || !worker->running) {
         obey(world, worker, packet->type, packet->chunk);
         return false;
@@ -261,10 +284,8 @@ bool worker_receive(struct world *world, struct packet *packet)
     return true;
 }
 
-static void die(struct world *world, void *target, uint64_t argument)
+void worker_die(struct world *world, struct worker_model *worker)
 {
-    (void)argument;
-    struct worker_model *worker = target;
     if (world->closing || !worker->alive)
         return;
     trace(world, "dies", worker->number, worker->count, 0);
@@ -273,6 +294,33 @@ static void die(struct world *world, void *target, uint64_t argument)
     worker->up.cut = random_chance(&world->random, 60); /* what it had sent may be lost with it */
     worker->down.cut = true;
     link_send(world, &worker->up, packet_new(world, PACKET_GONE));
+}
+
+static void die_event(struct world *world, void *target, uint64_t argument)
+{
+    (void)argument;
+    worker_die(world, target);
+}
+
+struct given *worker_runs(const struct worker_model *worker)
+{
+    for (unsigned i = 0; i < worker->given_count; i++) {
+        if (!worker->given[i].parked)
+            return &worker->given[i];
+    }
+    return NULL;
+}
+
+void worker_bury(struct world *world, struct worker_model *worker)
+{
+    unsigned at = 0;
+    while (world->workers[at] != worker)
+        at++;
+    world->worker_count--;
+    memmove(world->workers + at, world->workers + at + 1,
+            (world->worker_count - at) * sizeof(struct worker_model *));
+    worker->grave = world->graves;
+    world->graves = worker;
 }
 
 void worker_start(struct world *world, struct worker_model *worker)
@@ -284,7 +332,7 @@ void worker_start(struct world *world, struct worker_model *worker)
     trace(world, "worker", worker->number, 0, 0);
     daemon_add_worker(world, worker);
     if (worker->dies_ns < INT64_MAX)
-        after(world, worker->dies_ns, die, worker, 0);
+        after(world, worker->dies_ns, die_event, worker, 0);
 }
 
 void worker_free(struct worker_model *worker)
@@ -292,8 +340,11 @@ void worker_free(struct worker_model *worker)
     if (!worker)
         return;
     while (worker->count > 0)
-        remove_held(worker, worker->count - 1);
+        worker_remove_held(worker, worker->count - 1);
+    while (worker->parked_count > 0)
+        batch_unref(worker->parked[--worker->parked_count].items.batch);
     free(worker->queue);
+    free(worker->parked);
     free(worker->given);
     free(worker);
 }

@@ -13,7 +13,12 @@ struct held {
     uint64_t chunk, first;
     struct ledger *function;
     struct slice items; /* holds a reference of its batch */
-    uint32_t done;      /* items whose results were sent */
+    uint32_t ran, done; /* items that were run; whose results were sent */
+    /* Of a process's: */
+    int64_t credit;
+    uint32_t offset;  /* bytes of the next result that were sent */
+    int64_t run_ns;   /* that was not told */
+    bool dropped;     /* its results are not wanted */
 };
 
 /* A chunk at a worker, as the daemon must see it. */
@@ -24,6 +29,8 @@ struct given {
     bool in_piece;
     bool begun; /* it has been seen as the first one: it holds a slot since begun_ns */
     bool asked; /* to yield, to hand back or to drop it */
+    bool parked;
+    int64_t credit; /* a process's, for results */
     int64_t given_ns, begun_ns;
 };
 
@@ -41,9 +48,14 @@ struct worker_model {
     int64_t start_ns;      /* what a chunk costs over its items */
     int64_t dies_ns;       /* when it dies; INT64_MAX: never */
     bool fragile;          /* it may also die between the pieces of a result */
+    struct owner *owner;   /* whose process it is; NULL: a thread */
+    bool gives_up;         /* hands the rest of a chunk back when it has no credit */
+    int64_t born_ns;
     /* What it holds. */
     struct held *queue;
     unsigned count, capacity;
+    struct held *parked; /* chunks that were run, and whose results wait for credit */
+    unsigned parked_count, parked_capacity;
     struct given *given;
     unsigned given_count, given_capacity;
     /* What it does: items [queue[0].done, + part_count) from part_start_ns to part_end_ns. */
@@ -53,12 +65,34 @@ struct worker_model {
     int64_t part_start_ns, part_end_ns;
     int64_t told_ns; /* up to when its time was told */
     uint64_t part;   /* number of the part, so that an event of another one is known */
+    struct worker_model *grave; /* the next one of the world's */
 };
+
+/* The first chunk that it runs, as the daemon must see it; NULL when it runs none. */
+struct given *worker_runs(const struct worker_model *worker);
 
 /* It is there from now on. */
 void worker_start(struct world *world, struct worker_model *worker);
 /* A packet of the daemon's has arrived. Returns true when it was taken over. */
 bool worker_receive(struct world *world, struct packet *packet);
 void worker_free(struct worker_model *worker);
+/* The core has forgotten this process. */
+void worker_bury(struct world *world, struct worker_model *worker);
+
+/*** For process.c ***/
+
+void worker_die(struct world *world, struct worker_model *worker);
+void worker_tell(struct world *world, struct worker_model *worker, uint64_t chunk, struct batch *batch,
+                 bool last, int64_t run_ns);
+/* Takes the chunk at this place out of its queue. */
+void worker_remove_held(struct worker_model *worker, unsigned at);
+
+/*** process.c: results within credit, and parking ***/
+
+/* The part that runs has ended. Returns true when the chunk has left the queue. */
+bool process_finish_part(struct world *world, struct worker_model *worker);
+/* Something is said of a chunk that is parked; false: it is not. */
+bool process_obey_parked(struct world *world, struct worker_model *worker, unsigned type, uint64_t chunk);
+void process_grant(struct world *world, struct worker_model *worker, uint64_t chunk, uint64_t bytes);
 
 #endif

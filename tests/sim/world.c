@@ -81,6 +81,10 @@ void world_close(struct world *world)
             worker->handle = NULL;
         }
     }
+    for (unsigned i = 0; world->processes && i < world->owner_count && !world->failed; i++) {
+        if (core_crew_free(world->core, world->owners[i].crew) < 0)
+            broken(world, "nothing is left", "the crew of owner %u is not free", world->owners[i].uid);
+    }
     if (!world->failed) {
         const char *wrong = core_check(world->core, world->now_ns);
         if (wrong)
@@ -96,6 +100,11 @@ void world_free(struct world *world)
         packet_free(world, LIST_FIRST(&world->packets));
     for (unsigned i = 0; i < world->worker_count; i++)
         worker_free(world->workers[i]);
+    while (world->graves) {
+        struct worker_model *next = world->graves->grave;
+        worker_free(world->graves);
+        world->graves = next;
+    }
     for (unsigned i = 0; i < world->client_count; i++)
         client_free(world->clients[i]);
     ledger_free_all(world);

@@ -41,6 +41,15 @@ enum {
     X(UNORDERED, "unordered", "order")                                                                       \
     X(WHOLE, "whole", "window")                                                                              \
     X(LATE_ACTIONS, "late-actions", "work conservation")                                                     \
+    X(OVERDRAW, "overdraw", "core accepts")                                                                  \
+    X(LOST_GRANT, "lost-grant", "stuck")                                                                     \
+    X(LOST_START, "lost-start", "stuck")                                                                     \
+    X(LOST_PARKED, "lost-parked", "core accepts")                                                            \
+    X(TWICE, "twice", "run once")                                                                            \
+    X(EXACT, "exact", "chunk size")                                                                          \
+    X(HALT, "halt", "halt")                                                                                  \
+    X(HOLD, "hold", "hold")                                                                                  \
+    X(POOL_SLOTS, "pool-slots", "slots")                                                                     \
     X(WEIGHT, "weight", "fair share")
 
 enum fault {
@@ -56,6 +65,11 @@ struct owner {
     uint32_t open_jobs; /* at the daemon */
     uint32_t running;   /* chunks that hold a slot, orphans included; counted anew at each check */
     int64_t busy_ns;    /* slot time, as the workers spent it */
+    /* Where there are processes: */
+    struct crew *crew;
+    unsigned starting;       /* asked for, and neither come nor failed */
+    unsigned processes;      /* that the core knows of */
+    int64_t start_failed_ns; /* when one did last, or died young */
 };
 
 struct packet;
@@ -72,6 +86,9 @@ struct world {
 
     struct core *core;
     struct core_config config;
+    bool processes; /* there are workers that are processes, and jobs for them */
+    unsigned fails; /* per cent of starts that do */
+    unsigned deaths_left;
     int64_t tick_ns;               /* when the next EV for core_tick is scheduled; INT64_MAX: none */
     bool large;                    /* several jobs have items beyond the largest message */
     unsigned lazy;                 /* per cent of the events after which the actions are left for later */
@@ -83,8 +100,10 @@ struct world {
     unsigned owner_count;
     struct client *clients[CLIENTS_MAX];
     unsigned client_count;
-    struct worker_model *workers[WORKERS_EVER]; /* all that ever were */
-    unsigned worker_count;
+    struct worker_model *workers[WORKERS_EVER]; /* all that ever were, but for processes that are gone */
+    unsigned worker_count, workers_ever;
+    struct worker_model *graves; /* those */
+    unsigned slots_free;        /* as of the last check */
     int64_t idle_ns;            /* since when a worker has been idle; INT64_MAX: none is */
     unsigned workers_here;      /* that the core knows of */
     struct ledger *ledgers;     /* of all opened jobs, the latest first */

@@ -337,13 +337,13 @@ class Channel:
         self.notes_used = at + size
 
     def strings(self, limit):
-        """The items: slices of one string, where all are ASCII, since those cost least."""
-        data, lengths = self.items, self.lengths[:limit]
-        spans = zip(itertools.accumulate(lengths), lengths)
+        """The items as one string, and the length of each in it: slices of a string are what costs least."""
+        data, sizes = self.items, self.lengths[:limit]
         if data.isascii():
-            text = data.decode("ascii")
-            return [text[end - size : end] for end, size in spans]
-        return [data[end - size : end].decode("utf-8", "surrogateescape") for end, size in spans]
+            return data.decode("ascii"), sizes
+        ends = itertools.accumulate(sizes)
+        items = [data[end - size : end].decode("utf-8", "surrogateescape") for end, size in zip(ends, sizes)]
+        return "".join(items), [len(item) for item in items]
 
     def finish(self, took):
         """The present item is complete."""
@@ -408,37 +408,40 @@ class Harness:
         failure = None  # its traceback may have this frame, which has it
 
     def look(self, now):
-        """Takes what the worker has said, and tells it what is done where that is due. When to look again."""
+        """Takes what the worker has said, and tells it what is done where that is due."""
         channel = self.channel
         channel.look()
         if channel.done > channel.told_done and now - channel.told >= SOME_NS:
             channel.told = now
             channel.tell(SOME)
-        return now + LOOK_NS
 
     def chunk(self):
         """
         The loop over a chunk's items. It is written for speed: all names in it are local, the clock is read once
-        an item, and seven assignments publish an item as it is done. Whatever is rare is item()'s.
+        an item, and six assignments publish an item as it is done. STARTED is written every LOOK_NS only, so that
+        much too early at most. Whatever is rare is item()'s.
         """
         channel = self.channel
         limit = channel.count
         if self.recycle:
             limit = min(limit, self.recycle - self.served)
-        items = iter(channel.strings(limit))
+        text, sizes = channel.strings(limit)
         function, clock = self.function, time.monotonic_ns
         head, lengths, times, out = channel.head, channel.out_lengths, channel.out_times, channel.bytes
         room = len(out)
         start = channel.told = clock()
-        look = start + LOOK_NS
+        at = done = used = 0
         if channel.attempts and limit:
-            self.item(next(items), None, None, start)
-            start = clock()
-        done, used = channel.done, channel.used
+            at = sizes.pop(0)
+            self.item(text[:at], None, None, start)
+            done, used, start = channel.done, channel.used, clock()
+        head[STARTED] = start
+        look = start + LOOK_NS
         result = b""
-        for x in items:
-            # Before CURRENT: the worker must not see the new item with the old time.
-            head[STARTED] = start
+        for size in sizes:
+            stop = at + size
+            x = text[at:stop]
+            at = stop
             head[CURRENT] = done + 1
             try:
                 result = function(x)
@@ -462,9 +465,11 @@ class Harness:
                     if now < look:
                         continue
                     channel.done, channel.used = done, used
-                    look = self.look(now)
+                    self.look(now)
                     if channel.yielded or channel.dropped:
                         break
+                    head[STARTED] = start
+                    look = start + LOOK_NS
                     continue
                 failure = None
             channel.done, channel.used = done, used
@@ -473,9 +478,11 @@ class Harness:
             done, used = channel.done, channel.used
             start = clock()
             if start >= look:
-                look = self.look(start)
+                self.look(start)
                 if channel.yielded or channel.dropped:
                     break
+                look = start + LOOK_NS
+            head[STARTED] = start
         channel.done, channel.used = done, used
 
     def serve(self):
