@@ -508,17 +508,16 @@ uint64_t replay_wanted(const struct replay *r)
 
 /* Adds [from, to) to what is done, joined to the range before it where they touch; false when there are
  * `most`. */
-static bool list_range(struct replay *r, uint32_t most, uint64_t from, uint64_t to)
+static bool list_range(struct range *ranges, uint32_t *count, uint32_t most, uint64_t from, uint64_t to)
 {
-    struct range *last = r->range_count > 0 ? &r->ranges[r->range_count - 1] : NULL;
-    if (last && from <= last->to) {
-        if (to > last->to)
-            last->to = to;
+    if (*count > 0 && from <= ranges[*count - 1].to) {
+        if (to > ranges[*count - 1].to)
+            ranges[*count - 1].to = to;
         return true;
     }
-    if (r->range_count >= most)
+    if (*count >= most)
         return false;
-    r->ranges[r->range_count++] = (struct range){from, to};
+    ranges[(*count)++] = (struct range){from, to};
     return true;
 }
 
@@ -532,7 +531,8 @@ static void list_block(struct replay *r, struct block *b, uint64_t wanted, uint3
         uint32_t from = i;
         while (i < count && bit_of(taken_bits(b), i) == taken)
             i++;
-        bool listed = taken && (b->first + i <= wanted || list_range(r, most, b->first + from, b->first + i));
+        bool listed = taken && (b->first + i <= wanted ||
+                                list_range(r->ranges, &r->range_count, most, b->first + from, b->first + i));
         for (uint32_t k = from; k < i; k++)
             (listed ? bit_set : bit_clear)(got_bits(b), k);
         if (listed)
@@ -545,7 +545,7 @@ static void list_skips(struct replay *r, uint32_t *next, uint64_t wanted, uint64
 {
     for (; *next < r->skip_count && r->skips[*next].from < until; ++*next)
         if (r->skips[*next].to > wanted)
-            list_range(r, UINT32_MAX, r->skips[*next].from, r->skips[*next].to);
+            list_range(r->ranges, &r->range_count, UINT32_MAX, r->skips[*next].from, r->skips[*next].to);
 }
 
 const struct range *replay_done(const struct replay *r, uint32_t *count)
@@ -582,7 +582,7 @@ static int list_done(struct replay *r)
         }
         reserved--;
         if (b->end > wanted)
-            list_range(r, UINT32_MAX, b->first, b->end);
+            list_range(r->ranges, &r->range_count, UINT32_MAX, b->first, b->end);
     }
     list_skips(r, &next, wanted, UINT64_MAX);
     return 0;

@@ -313,7 +313,7 @@ static int check(struct map *map)
         return misused("--colsep is for commands only");
     if (!command && work->list_count > 1)
         return misused("several '" WORK_SEPARATOR "' are for commands only");
-    if (kind != PMAP_COMMAND && kind != PMAP_PIPE && kind != PMAP_FILTER && work->call.placeholder)
+    if (!command && work->call.placeholder)
         return misused("-I is for commands only");
     if ((work->max_args > 0) + (work->colsep != NULL) + (work->list_count > 1) > 1)
         return misused("--max-args, --colsep and several '" WORK_SEPARATOR "' do not go together");

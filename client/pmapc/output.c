@@ -38,9 +38,9 @@ static int put_tag(struct output *o, uint64_t index)
 {
     size_t len = 0;
     const char *item = tags_find(&o->tags, index, &len);
-    if (item && !o->options->template.fields)
+    if (item && !o->options->fields)
         writer_put(&o->writer, item, len);
-    for (size_t i = 0; item && o->options->template.fields && i < len; i++)
+    for (size_t i = 0; item && o->options->fields && i < len; i++)
         writer_put_byte(&o->writer, item[i] != '\0' ? item[i] : ' ');
     return writer_put_byte(&o->writer, '\t');
 }
@@ -125,7 +125,7 @@ static int log_result(struct output *o, const struct pmap_result *result)
     size_t len = 0;
     const char *item = tags_find(&o->tags, result->index, &len);
     grow_clear(&o->command);
-    if (!template_show(&o->options->template, item ? item : "", len, result->index + 1, &o->command))
+    if (!shown_add(o->options->shown, item ? item : "", len, result->index + 1, &o->command))
         return cannot_log(o, -ENOMEM);
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);

@@ -9,8 +9,8 @@
 #include "client/pmapc/folder.h"
 #include "client/pmapc/grow.h"
 #include "client/pmapc/joblog.h"
+#include "client/pmapc/shown.h"
 #include "client/pmapc/tags.h"
-#include "client/pmapc/template.h"
 #include "client/pmapc/writer.h"
 
 #include <stdbool.h>
@@ -19,12 +19,13 @@
 struct output_options {
     bool verbatim; /* what commands wrote, byte for byte; else each result and end_of_result */
     unsigned char end_of_result;
-    bool tag;                 /* the item and a tab before each line of its result */
-    bool flush;               /* results are shown as soon as they come, piece by piece */
-    const char *halt;         /* what --halt said, for messages; NULL: nothing */
-    struct folder *folder;    /* NULL: none */
-    struct joblog *joblog;    /* NULL: none */
-    struct template template; /* how items are shown in it */
+    bool tag;              /* the item and a tab before each line of its result */
+    bool flush;            /* results are shown as soon as they come, piece by piece */
+    const char *halt;      /* what --halt said, for messages; NULL: nothing */
+    struct folder *folder; /* NULL: none */
+    struct joblog *joblog; /* NULL: none */
+    struct shown *shown;   /* how items are shown in it */
+    bool fields;           /* an item is several arguments, with NUL between them */
 };
 
 struct output {

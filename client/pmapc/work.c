@@ -272,8 +272,9 @@ static int open_records(struct work *work, struct items *items, struct joblog *j
 }
 
 static int run_job(const struct globals *globals, struct work *work, struct items *items,
-                   struct stream_options *stream)
+                   const struct stream_options *options)
 {
+    struct stream_options stream = *options;
     struct joblog joblog = {.fd = -1};
     struct folder folder = {.fd = -1, .out = -1, .err = -1};
     pmap *pool = NULL;
@@ -284,9 +285,9 @@ static int run_job(const struct globals *globals, struct work *work, struct item
         status = open_records(work, items, &joblog, &folder);
     }
     if (status == 0) {
-        stream->output.joblog = work->joblog ? &joblog : NULL;
-        stream->output.folder = work->results ? &folder : NULL;
-        status = stream_run(pool, items, stream);
+        stream.output.joblog = work->joblog ? &joblog : NULL;
+        stream.output.folder = work->results ? &folder : NULL;
+        status = stream_run(pool, items, &stream);
     }
     pmap_disconnect(pool);
     joblog_close(&joblog);
@@ -301,24 +302,19 @@ int work_run(const struct globals *globals, struct work *work)
     work->call.fields = work->max_args > 1 || work->colsep || work->list_count > 1;
     if (work->report == REPORT_NONE && !work->quiet && isatty(STDERR_FILENO))
         work->report = REPORT_LINE;
-    struct stream_options stream = {
-        .call = &work->call,
-        .job = &work->job,
-        .name = work->name,
-        .progress = work->progress && !work->quiet,
-        .report = work->report,
-        .output = {.verbatim = verbatim,
-                   .end_of_result = work->end_of_result,
-                   .tag = work->tag,
-                   .flush = work->job.live,
-                   .halt = work->halt,
-                   .template = {.placeholder = work->call.placeholder, .fields = work->call.fields}}};
-    struct template *template = &stream.output.template;
-    /* Functions are shown by their name, with the item behind it. */
-    const char *const named[] = {work->name, NULL};
-    template->argv = work->shell ? NULL : verbatim ? work->call.argv : named;
-    template->append = work->call.kind != PMAP_PIPE;
-    template->plain = !verbatim;
+    struct shown shown;
+    struct stream_options stream = {.call = &work->call,
+                                    .job = &work->job,
+                                    .name = work->name,
+                                    .progress = work->progress && !work->quiet,
+                                    .report = work->report,
+                                    .output = {.verbatim = verbatim,
+                                               .end_of_result = work->end_of_result,
+                                               .tag = work->tag,
+                                               .flush = work->job.live,
+                                               .halt = work->halt,
+                                               .shown = &shown,
+                                               .fields = work->call.fields != 0}};
     int status = work->lists ? 0 : open_input(work, &stream, &fd);
     if (status != 0)
         return status;
@@ -330,10 +326,15 @@ int work_run(const struct globals *globals, struct work *work)
     else
         reader_init(&reader, fd, work->delimiter, PROTOCOL_ITEM_MAX, 0);
     status = make_items(work, &reader, &columns, &items);
+    if (shown_init(&shown, &work->call, work->name, work->shell) < 0) {
+        tell("out of memory");
+        status = STATUS_FAILED;
+    }
     if (status == 0)
         status = work->dry_run ? dry_run(&items, &stream) : run_job(globals, work, &items, &stream);
     if (items.columns)
         regfree(&columns);
+    shown_free(&shown);
     items_free(&items);
     reader_free(&reader);
     if (fd > STDERR_FILENO)

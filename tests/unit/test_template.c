@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/worker/exec/template.h"
+#include "common/template.h"
 
 /* Fills a template of up to eight arguments for item 7 in slot 2 and joins what comes of it with '|'. */
 static const char *filled(const char *placeholder, bool fields, const char *item, size_t len,

@@ -2,7 +2,7 @@
 #include "daemon/worker/exec/clock.h"
 #include "daemon/worker/exec/environment.h"
 #include "daemon/worker/exec/run.h"
-#include "daemon/worker/exec/template.h"
+#include "common/template.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Placeholders and the arguments made of them; see template.h. */
-#include "daemon/worker/exec/template.h"
+#include "common/template.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -324,8 +324,11 @@ static int put_piece(struct arguments *a, const struct source *source, const str
         return put(a, piece->text, piece->len);
     case PIECE_ITEM:
         return piece->position ? put_field(a, source, piece) : put_fields(a, source, piece->form, false);
-    case PIECE_NUMBER:
     case PIECE_SLOT:
+        if (source->slot == 0)
+            return put(a, "{%}", 3);
+        break;
+    case PIECE_NUMBER:
         break;
     }
     int len = snprintf(number, sizeof number, "%llu",

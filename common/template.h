@@ -47,9 +47,9 @@ struct arguments {
 void arguments_free(struct arguments *a);
 
 /*
- * Makes the arguments for one item. They are good until the next call or arguments_free, and as long as the
- * template is. Returns 0, -EINVAL (the item has a NUL byte, without `fields`), -E2BIG (more than any system
- * takes) or -ENOMEM.
+ * Makes the arguments for one item. slot: 0 where it is not known; {%} then stands for itself. They are good
+ * until the next call or arguments_free, and as long as the template is. Returns 0, -EINVAL (the item has a
+ * NUL byte, without `fields`), -E2BIG (more than any system takes) or -ENOMEM.
  */
 int template_fill(const struct template *t, const uint8_t *item, size_t len, uint64_t number, uint64_t slot,
                   struct arguments *a);
