@@ -107,7 +107,8 @@ struct job_request {
     bool lasting; /* a child of the worker's serves the job's chunks, so it goes where it has been before if
                      it can */
     bool
-        exact; /* a chunk has exactly options.chunksize items, but for the last, and where no more can come */
+        exact; /* a chunk has exactly options.chunksize items (0: as any job's) as far as these fit a message,
+                  but for the last, and where no more can come; an item in pieces is a chunk of its own */
     bool tell_over; /* when nothing of it is left, ACTION_OVER gives its function back */
 };
 

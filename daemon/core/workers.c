@@ -280,8 +280,10 @@ void worker_forget(struct core *core, struct worker *worker, int64_t now_ns)
 void workers_free(struct core *core)
 {
     struct worker *worker;
-    while ((worker = TAILQ_FIRST(&core->stopping)) != NULL)
-        worker_forget(core, worker, 0);
+    while ((worker = TAILQ_FIRST(&core->stopping)) != NULL) {
+        TAILQ_REMOVE(&core->stopping, worker, link);
+        free(worker);
+    }
     struct worker_list *lists[] = {&core->hungry, &core->full, &core->threads.idle, NULL};
     for (size_t i = 0; lists[i] != NULL; i++) {
         while ((worker = TAILQ_FIRST(lists[i])) != NULL)

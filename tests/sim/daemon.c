@@ -322,9 +322,12 @@ static void act_on_worker(struct world *world, const struct action *action)
     packet->chunk = action->chunk;
     trace(world, message_name(packet->type), worker->number, action->chunk, 0);
     if (action->type == ACTION_STOP) {
-        if (!worker->owner || worker->given_count > 0)
+        if (!worker->owner || worker->given_count > 0) {
             broken(world, "stop", "worker %u is to leave with %u chunks", worker->number,
                    worker->given_count);
+            packet_free(world, packet);
+            return;
+        }
         worker->handle = NULL;
         world->workers_here--;
         worker->owner->processes--;

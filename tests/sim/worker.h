@@ -35,37 +35,37 @@ struct given {
 };
 
 struct worker_model {
-    unsigned number;
-    struct worker *handle; /* the core's; NULL: not any more */
-    bool alive;
+    struct worker *handle;      /* the core's; NULL: not any more */
+    struct worker_model *grave; /* the next one of the world's */
+    struct owner *owner;        /* whose process it is; NULL: a thread */
     struct link up, down;
+    unsigned number;
     /* How it behaves. */
-    bool patient;          /* looks at messages only between items, as a thread does */
     uint32_t report_items; /* most items in one WORKED */
     int64_t report_ns;     /* it tells at least this often */
-    uint32_t piece_size;   /* larger results travel in pieces of this size */
     int64_t drop_ns;       /* how long it takes to give an item up */
     int64_t start_ns;      /* what a chunk costs over its items */
     int64_t dies_ns;       /* when it dies; INT64_MAX: never */
-    bool fragile;          /* it may also die between the pieces of a result */
-    struct owner *owner;   /* whose process it is; NULL: a thread */
-    bool gives_up;         /* hands the rest of a chunk back when it has no credit */
     int64_t born_ns;
-    /* What it holds. */
-    struct held *queue;
-    unsigned count, capacity;
-    struct held *parked; /* chunks that were run, and whose results wait for credit */
-    unsigned parked_count, parked_capacity;
-    struct given *given;
-    unsigned given_count, given_capacity;
-    /* What it does: items [queue[0].done, + part_count) from part_start_ns to part_end_ns. */
+    uint32_t piece_size; /* larger results travel in pieces of this size */
+    bool patient;        /* looks at messages only between items, as a thread does */
+    bool fragile;        /* it may also die between the pieces of a result */
+    bool gives_up;       /* hands the rest of a chunk back when it has no credit */
+    /* What it does: items [queue[0].ran, + part_count) from part_start_ns to part_end_ns. */
+    bool alive;
     bool running;
     bool stopping; /* the chunk ends with this part */
     uint32_t part_count;
     int64_t part_start_ns, part_end_ns;
-    int64_t told_ns;            /* up to when its time was told */
-    uint64_t part;              /* number of the part, so that an event of another one is known */
-    struct worker_model *grave; /* the next one of the world's */
+    int64_t told_ns; /* up to when its time was told */
+    uint64_t part;   /* number of the part, so that an event of another one is known */
+    /* What it holds. */
+    struct held *queue;
+    struct held *parked; /* chunks that were run, and whose results wait for credit */
+    struct given *given;
+    unsigned count, capacity;
+    unsigned parked_count, parked_capacity;
+    unsigned given_count, given_capacity;
 };
 
 /* The first chunk that it runs, as the daemon must see it; NULL when it runs none. */
