@@ -172,7 +172,7 @@ int host_start(struct hosts *hosts, struct host *host, const struct job *job)
             rc = pid;
         } else {
             host->pid = pid;
-            host->ready = host->closed = false;
+            host->ready = host->closed = host->unread = false;
             host->served = 0;
             host->text_size = 0;
             host->text_lost = 0;
@@ -215,7 +215,8 @@ int host_receive(struct host *host, struct host_message *message, char *text)
 
 bool host_read_output(struct host *host)
 {
-    while (host->text_size < TEXT_ROOM - TEXT_RESERVE) {
+    host->unread = false;
+    while (host->output >= 0 && host->text_size < TEXT_ROOM - TEXT_RESERVE) {
         ssize_t n =
             read(host->output, host->text + host->text_size, TEXT_ROOM - TEXT_RESERVE - host->text_size);
         if (n < 0 && errno == EINTR)
@@ -228,7 +229,8 @@ bool host_read_output(struct host *host)
             return true;
         host->text_size += (size_t)n;
     }
-    return false;
+    host->unread = host->output >= 0;
+    return !host->unread;
 }
 
 uint64_t host_throw_away_output(struct host *host)

@@ -19,6 +19,7 @@ enum {
     SUSPECT_MS = 1,      /* an item that takes too long is looked at twice */
     START_AGAIN_MS = 20, /* after a host that could not be used, and twice as long after the next */
     STRIKES = 3,
+    OUTPUT_READS = 4, /* a pipe holds less than so many times what a note does */
     OOM_STALE_MS = 1000,
     CPUS_MOST = 4096, /* what a host says of its CPU time is believed up to this many times its time */
 };
@@ -77,13 +78,46 @@ void run_unlaid(struct worker *w)
 
 /*** Results ***/
 
+/*
+ * Output for which there is no more room: it is told as a piece of the item whose result comes next, where
+ * that cannot be tried again, and otherwise what is too much is thrown away.
+ */
+static void pass_output_on(struct worker *w)
+{
+    struct run *r = &w->run;
+    struct host *host = r->host;
+    if (!r->laid || r->damaged || r->chunk->next >= r->part_end || r->chunk->job->options.retries > 0) {
+        host->text_lost += host_throw_away_output(host);
+        return;
+    }
+    struct arena_text text = host_text(host);
+    struct parcel p;
+    parcel_begin(&p, w->space);
+    p.more = true;
+    p.bytes = w->space->texts; /* none */
+    parcel_record(&p, w->space, 0, 0);
+    parcel_note(&p, w->space, (struct note){0, NOTE_STDERR, 0, (uint32_t)text.size}, text.data);
+    host_text_told(host, 0);
+    deliver(w, &p, false);
+}
+
+void run_read_output(struct worker *w)
+{
+    if (!host_read_output(w->run.host))
+        pass_output_on(w);
+}
+
 void run_take(struct worker *w, bool begun)
 {
     struct run *r = &w->run;
     struct chunk *c = r->chunk;
-    struct arena_text text = host_text(r->host);
     struct parcel p;
     int rc = 0;
+    /* What it wrote before is in the pipe, and may be more than what there is room for at once. */
+    for (int i = 0;
+         i < OUTPUT_READS && (r->host->unread || r->host->text_size > 0) && !host_read_output(r->host); i++)
+        pass_output_on(w);
+    struct arena_text text = host_text(r->host);
     while (!r->damaged && w->error == 0 &&
            (rc = arena_take(&r->host->arena, begun, &text, w->space, &p)) > 0) {
         bool all = c->next + p.records >= c->count || c->stopping;
@@ -103,38 +137,6 @@ static void look_again(struct run *r, int64_t step_ns)
 {
     r->look_step_ns = step_ns;
     r->look_ns = now_ns() + step_ns;
-}
-
-/* Output of a host that does not wait for anybody is told in pieces of the item under way, where that cannot
- * be tried again, and thrown away where it can. */
-static void pass_output_on(struct worker *w)
-{
-    struct run *r = &w->run;
-    struct chunk *c = r->chunk;
-    struct host *host = r->host;
-    run_take(w, false);
-    if (host->text_size == 0)
-        return;
-    if (r->damaged || arena_current(&host->arena) != (int64_t)c->next - r->base ||
-        c->job->options.retries > 0) {
-        host->text_lost += host_throw_away_output(host);
-        return;
-    }
-    struct arena_text text = host_text(host);
-    struct parcel p;
-    parcel_begin(&p, w->space);
-    p.more = true;
-    p.bytes = w->space->texts; /* none */
-    parcel_record(&p, w->space, 0, 0);
-    parcel_note(&p, w->space, (struct note){0, NOTE_STDERR, 0, (uint32_t)text.size}, text.data);
-    host_text_told(host, 0);
-    deliver(w, &p, false);
-}
-
-void run_read_output(struct worker *w)
-{
-    if (!host_read_output(w->run.host) && w->run.laid)
-        pass_output_on(w);
 }
 
 /*** The host speaks ***/

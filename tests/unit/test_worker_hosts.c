@@ -139,7 +139,7 @@ static void test_daemons_are_killed(void **state)
     rig_plain_job(&rig, JOB, KIND_MODULE, NULL);
     struct outcome *o = rig_run(&rig, 1, JOB, ITEMS("daemon", "crash", "b"));
     assert_int_equal(o->count, 3);
-    pid_t pid = (pid_t)atoi(o->item[0].bytes);
+    pid_t pid = (pid_t)number_in(o->item[0].bytes);
     assert_true(pid > 1);
     assert_int_equal(kill(pid, 0), -1);
     assert_int_equal(errno, ESRCH);
@@ -362,7 +362,7 @@ static void test_no_descriptors_leak(void **state)
     outcome_free(o);
     size_t before = count_descriptors(rig.worker);
     const char *scale = getenv("PMAP_TEST_SCALE");
-    uint64_t chunk = 2, until = chunk + 1000 / (scale && atoi(scale) > 1 ? 10 : 1);
+    uint64_t chunk = 2, until = chunk + 1000 / (scale && number_in(scale) > 1 ? 10 : 1);
     for (; chunk < until; chunk++) {
         o = outcome_new();
         rig_chunk(&rig, chunk, JOB, unlimited, chunk % 50 == 0 ? ITEMS("a", "crash") : ITEMS("a", "b"));

@@ -29,6 +29,11 @@ static char **arguments;
 static bool yielded, dropped;
 static uint64_t item_start; /* bytes_used when the present item began, or at RESUME */
 
+static long number(const char *text)
+{
+    return strtol(text, NULL, 10);
+}
+
 static int64_t now_ns(void)
 {
     struct timespec t;
@@ -133,8 +138,10 @@ static size_t list_descriptors(char *out, size_t room)
 {
     DIR *folder = opendir("/proc/self/fd");
     size_t size = 0;
-    for (struct dirent *e; folder && (e = readdir(folder));) {
-        if (e->d_name[0] != '.' && atoi(e->d_name) != dirfd(folder))
+    if (!folder)
+        exit(9);
+    for (struct dirent *e; (e = readdir(folder));) {
+        if (e->d_name[0] != '.' && number(e->d_name) != dirfd(folder))
             size += (size_t)snprintf(out + size, room - size, "%s ", e->d_name);
     }
     closedir(folder);
@@ -218,7 +225,7 @@ static void die(const char *item)
     if (is(item, "kill"))
         kill(getpid(), SIGKILL);
     if (is(item, "exit "))
-        _exit(atoi(item + 5));
+        _exit((int)number(item + 5));
     if (is(item, "once") && arena->attempts == 0)
         kill(getpid(), SIGSEGV);
     if (is(item, "bad ")) {
@@ -269,14 +276,14 @@ static void run_item(uint32_t i, const uint8_t *bytes, size_t len)
     else if (is(item, "daemon"))
         size = leave_daemon(out, sizeof out);
     else if (is(item, "fill "))
-        fill((size_t)atol(item + 5));
+        fill((size_t)number(item + 5));
     else if (is(item, "sleep "))
-        rest(atol(item + 6));
+        rest(number(item + 6));
     else if (is(item, "print ")) {
         if (write(STDOUT_FILENO, item + 6, len - 6) < 0)
             exit(8);
     } else if (is(item, "fail "))
-        note(i, NOTE_EXIT, (uint16_t)atoi(item + 5), "");
+        note(i, NOTE_EXIT, (uint16_t)number(item + 5), "");
     else if (is(item, "line ")) {
         put(item + 5, len - 5);
         say(HOST_SOME, NULL);

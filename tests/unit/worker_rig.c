@@ -263,7 +263,7 @@ void rig_records(struct rig *rig, uint64_t chunk, uint64_t job, uint64_t credit,
                                   .function = text_of("function"),
                                   .more = more,
                                   .credit = credit}};
-    uint8_t *frame = malloc(4 * (size_t)count);
+    uint8_t *frame = calloc(count + 1, 4);
     for (uint32_t i = 0; i < count; i++)
         store_u32(frame + 4 * (size_t)i, lengths[i]);
     send_header(rig, &m, true);

@@ -11,11 +11,17 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/types.h>
 
 #define ITEMS(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define unlimited  PROTOCOL_COUNT_MAX /* credit */
 enum { JOB = 40 };                    /* of most tests */
+
+static inline long number_in(const char *text)
+{
+    return strtol(text, NULL, 10);
+}
 
 struct rig {
     char folder[64];
