@@ -156,11 +156,13 @@ void arena_lay(struct arena_file *a, const struct arena_chunk *chunk)
     h->notes_room = PARCEL_NOTES_AREA;
     h->slot = chunk->slot;
     h->attempts = chunk->attempts;
+    h->single = chunk->single;
     atomic_store_explicit(&h->current, 0, memory_order_relaxed);
     atomic_store_explicit(&h->started_ns, 0, memory_order_relaxed);
     atomic_store_explicit(&h->done, 0, memory_order_relaxed);
     atomic_store_explicit(&h->bytes_used, 0, memory_order_relaxed);
     atomic_store_explicit(&h->notes_used, 0, memory_order_relaxed);
+    atomic_store_explicit(&h->together, 0, memory_order_relaxed);
     atomic_store_explicit(&h->cpu_ns, 0, memory_order_release);
 }
 
@@ -349,6 +351,11 @@ int64_t arena_current(const struct arena_file *a)
     if (current == 0 || current > a->count || current - 1 < done)
         return -1;
     return (int64_t)current - 1;
+}
+
+bool arena_together(const struct arena_file *a)
+{
+    return atomic_load_explicit(&header(a)->together, memory_order_acquire) > 1;
 }
 
 int64_t arena_started(const struct arena_file *a, int64_t now_ns)

@@ -41,6 +41,7 @@ void arena_large_end(struct arena_file *a);
 
 struct arena_chunk {
     uint64_t job, first, slot, attempts;
+    bool single; /* a host died with several items in hand: one at a time */
     uint32_t count;
     const uint8_t *lengths; /* as on the wire; NULL: one large item */
     const uint8_t *items;
@@ -73,6 +74,8 @@ void arena_resumed(struct arena_file *a);
 
 /* The item that the host is on, of the chunk; -1: none, or one whose result is there. */
 int64_t arena_current(const struct arena_file *a);
+/* Has the present call several items in hand? */
+bool arena_together(const struct arena_file *a);
 /* When it began, CLOCK_MONOTONIC; not after now_ns. */
 int64_t arena_started(const struct arena_file *a, int64_t now_ns);
 /* CPU time spent on the chunk, as the host says. */

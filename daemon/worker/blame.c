@@ -135,6 +135,8 @@ static void find_fault(struct worker *w, int status)
         return; /* it had come to another item by the time it died of the TERM */
     if (job_is_exec(c->job)) {
         exec_lost(w, one ? current : -1, status, ns);
+    } else if (one && arena_together(a) && !r->single && !c->job->options.once) {
+        r->single = true; /* which of them it was shows when they are run one by one */
     } else if (one) {
         item_ended_it(r, (uint32_t)item, status, ns);
     } else {

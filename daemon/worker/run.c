@@ -289,6 +289,7 @@ static void lay(struct worker *w)
                                .first = c->first + c->next,
                                .slot = w->hosts.spawn.slot,
                                .attempts = r->attempts,
+                               .single = r->single,
                                .count = part_of(r, c),
                                .size = c->large_size,
                                .large = c->large_at};
@@ -348,6 +349,7 @@ static void begin(struct worker *w, struct chunk *c)
     r->told_ns = now_ns();
     r->cpu_ns = 0;
     r->attempts = r->losses = r->strikes = 0;
+    r->single = false;
     r->start_ns = 0;
     r->blame.set = false;
 }

@@ -41,7 +41,8 @@ struct run {
     int64_t kill_ns;                  /* … and if it is still there then, KILL. INT64_MAX: not */
     int64_t start_ns;                 /* no part is to be begun before */
     uint32_t attempts;                /* hosts that have died of the next item */
-    uint32_t losses;                  /* pmap-execs that have died in it */
+    bool single;     /* a host has died with several items of the chunk in hand: one at a time from here on */
+    uint32_t losses; /* pmap-execs that have died in it */
     uint32_t
         strikes; /* hosts that have died, or failed to start, for no item's sake, since there was a result */
     struct blame blame;
