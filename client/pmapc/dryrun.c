@@ -20,7 +20,7 @@ static int print_items(struct items *items, const struct output_options *options
     int rc;
     while ((rc = items_next(items, &data, &len)) > 0) {
         grow_clear(&line);
-        if (!shown_add(options->shown, data, len, items->next, &line)) {
+        if (!shown_add(options->shown, data, len, items_index(items) + 1, &line)) {
             rc = -ENOMEM;
             break;
         }

@@ -160,6 +160,20 @@ static int read_log(struct joblog *log, bool failed_too, off_t *end)
     return status;
 }
 
+int joblog_read(struct joblog *log, const char *name, enum joblog_mode mode)
+{
+    off_t end = 0;
+    *log = (struct joblog){.name = name};
+    log->fd = mode == JOBLOG_NEW ? -1 : open(name, O_RDONLY | O_CLOEXEC);
+    if (mode == JOBLOG_NEW || (log->fd < 0 && errno == ENOENT))
+        return 0;
+    if (log->fd < 0) {
+        tell("cannot read %s: %s", name, tell_errno(errno));
+        return STATUS_USAGE;
+    }
+    return read_log(log, mode == JOBLOG_RESUME_FAILED, &end);
+}
+
 /*** Writing ***/
 
 static int cannot_write(const struct joblog *log, int error)

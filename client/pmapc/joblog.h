@@ -33,6 +33,10 @@ struct joblog {
 int joblog_open(struct joblog *log, const char *name, enum joblog_mode mode);
 void joblog_close(struct joblog *log);
 
+/* Reads what the file says is done, and leaves it as it is; one that is not there says nothing. As
+ * joblog_open. */
+int joblog_read(struct joblog *log, const char *name, enum joblog_mode mode);
+
 struct joblog_entry {
     uint64_t number; /* of the item, from 1 */
     double started_s, took_s;

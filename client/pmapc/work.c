@@ -255,15 +255,17 @@ static int make_items(const struct work *work, struct reader *reader, regex_t *c
     return 0;
 }
 
+static enum joblog_mode joblog_mode(const struct work *work)
+{
+    return work->resume_failed ? JOBLOG_RESUME_FAILED : work->resume ? JOBLOG_RESUME : JOBLOG_NEW;
+}
+
 /* Opens the log and the folder. They are to be closed in any case. */
 static int open_records(struct work *work, struct items *items, struct joblog *joblog, struct folder *folder)
 {
     int status = 0;
     if (work->joblog) {
-        status = joblog_open(joblog, work->joblog,
-                             work->resume_failed ? JOBLOG_RESUME_FAILED
-                             : work->resume      ? JOBLOG_RESUME
-                                                 : JOBLOG_NEW);
+        status = joblog_open(joblog, work->joblog, joblog_mode(work));
         items->done = work->job.done = joblog->done;
         items->done_count = work->job.done_count = joblog->done_count;
     }
@@ -292,6 +294,19 @@ static int run_job(const struct globals *globals, struct work *work, struct item
     pmap_disconnect(pool);
     joblog_close(&joblog);
     folder_close(&folder);
+    return status;
+}
+
+/* Shows what would be run, without what the log says is done. */
+static int run_dry(const struct work *work, struct items *items, const struct stream_options *options)
+{
+    struct joblog joblog = {.fd = -1};
+    int status = work->joblog ? joblog_read(&joblog, work->joblog, joblog_mode(work)) : 0;
+    items->done = joblog.done;
+    items->done_count = joblog.done_count;
+    if (status == 0)
+        status = dry_run(items, options);
+    joblog_close(&joblog);
     return status;
 }
 
@@ -331,7 +346,7 @@ int work_run(const struct globals *globals, struct work *work)
         status = STATUS_FAILED;
     }
     if (status == 0)
-        status = work->dry_run ? dry_run(&items, &stream) : run_job(globals, work, &items, &stream);
+        status = work->dry_run ? run_dry(work, &items, &stream) : run_job(globals, work, &items, &stream);
     if (items.columns)
         regfree(&columns);
     shown_free(&shown);

@@ -147,6 +147,18 @@ shows() {
     same commands out
 }
 
+@test "--dry-run leaves out what the job log says is done, and the log as it is" {
+    printf 'Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n' >log
+    printf '2\t:\t1.000\t     1.000\t0\t0\t0\t0\tx\n3\t:\t1.000\t     1.000\t0\t0\t1\t0\tx\n' >>log
+    cp log before
+    shows "$(printf 'echo a 1\necho d 4')" --joblog log --resume -- echo {} {#} ::: a b c d
+    shows "$(printf 'echo a 1\necho c 3\necho d 4')" --joblog log --resume-failed -- echo {} {#} ::: a b c d
+    shows 'echo a' --joblog none --resume -- echo ::: a
+    shows 'echo a' --joblog log -- echo ::: a
+    same log before
+    [ ! -e none ]
+}
+
 @test "--dry-run with a closed stdout ends by SIGPIPE" {
     expect_sh 141 'yes | pmapc map --dry-run -- echo | head -n 1; exit ${PIPESTATUS[1]}'
     says 'echo y'
