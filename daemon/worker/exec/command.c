@@ -1,8 +1,8 @@
 /* Commands: a process an item. */
+#include "common/template.h"
 #include "daemon/worker/exec/clock.h"
 #include "daemon/worker/exec/environment.h"
 #include "daemon/worker/exec/run.h"
-#include "common/template.h"
 
 #include <errno.h>
 #include <stdio.h>
