@@ -168,7 +168,7 @@ void arena_lay(struct arena_file *a, const struct arena_chunk *chunk)
 
 /*** Results come out ***/
 
-static uint64_t done_of(const struct arena_file *a)
+uint64_t arena_done(const struct arena_file *a)
 {
     return atomic_load_explicit(&header(a)->done, memory_order_acquire);
 }
@@ -245,6 +245,8 @@ static int skip_item(struct arena_file *a, uint64_t done, bool begun)
         return 0;
     uint64_t used = atomic_load_explicit(&header(a)->bytes_used, memory_order_acquire);
     uint64_t end = used;
+    if (a->taken >= done && arena_done(a) != a->taken)
+        return 0; /* some of it may be the next one's */
     if (a->taken < done)
         end = a->bytes_at - a->part_at + out_length(a, a->taken);
     if (end < a->bytes_at || end > BYTES_ROOM)
@@ -279,8 +281,8 @@ static int take_begun(struct arena_file *a, struct arena_text *text, struct parc
     uint64_t used = atomic_load_explicit(&header(a)->bytes_used, memory_order_acquire);
     if (used > BYTES_ROOM || used < a->bytes_at)
         return -EBADMSG;
-    if (a->taken >= a->count)
-        return used == a->bytes_at ? 0 : -EBADMSG;
+    if (a->taken >= a->count || arena_done(a) != a->taken)
+        return 0; /* in the second case some of it may be the next one's */
     take_piece(a, used - a->bytes_at, space, p);
     if (p->size == PARCEL_BYTES)
         return 1;
@@ -291,10 +293,9 @@ static int take_begun(struct arena_file *a, struct arena_text *text, struct parc
     return p->size > 0 || p->note_count > 0;
 }
 
-int arena_take(struct arena_file *a, bool begun, struct arena_text *text, struct parcel_space *space,
-               struct parcel *p)
+int arena_take(struct arena_file *a, uint64_t done, bool begun, struct arena_text *text,
+               struct parcel_space *space, struct parcel *p)
 {
-    uint64_t done = done_of(a);
     int rc;
     if (done > a->count || done < a->taken)
         return -EBADMSG;
@@ -335,7 +336,7 @@ int arena_take(struct arena_file *a, bool begun, struct arena_text *text, struct
 
 bool arena_has_done(const struct arena_file *a)
 {
-    return done_of(a) != a->taken;
+    return arena_done(a) != a->taken;
 }
 
 void arena_resumed(struct arena_file *a)
@@ -345,7 +346,7 @@ void arena_resumed(struct arena_file *a)
 
 int64_t arena_current(const struct arena_file *a)
 {
-    uint64_t current = atomic_load_explicit(&header(a)->current, memory_order_acquire), done = done_of(a);
+    uint64_t current = atomic_load_explicit(&header(a)->current, memory_order_acquire), done = arena_done(a);
     if (done > a->count)
         done = a->taken; /* somebody has written over it; what was taken was true */
     if (current == 0 || current > a->count || current - 1 < done)

@@ -59,13 +59,15 @@ struct arena_text {
 };
 
 /*
- * Takes the next results, as far as one parcel holds them. begun: also what there is of the item that is not
- * done yet. text: its size is set to 0 when it went along. Returns 1, 0 when there are none, or -EBADMSG when
- * what the arena says cannot be.
+ * Takes the next results of the `done` items (as arena_done said), as far as one parcel holds them. begun:
+ * also what there is of the item that is not done yet. text: its size is set to 0 when it went along. Returns
+ * 1, 0 when there are none, or -EBADMSG when what the arena says cannot be.
  */
-int arena_take(struct arena_file *a, bool begun, struct arena_text *text, struct parcel_space *space,
-               struct parcel *parcel);
+int arena_take(struct arena_file *a, uint64_t done, bool begun, struct arena_text *text,
+               struct parcel_space *space, struct parcel *parcel);
 
+/* Items that are done, as the host says: good for arena_take and nothing else. */
+uint64_t arena_done(const struct arena_file *a);
 /* Will arena_take find done items? (A host that lies is found out by arena_take.) */
 bool arena_has_done(const struct arena_file *a);
 

@@ -172,7 +172,7 @@ int host_start(struct hosts *hosts, struct host *host, const struct job *job)
             rc = pid;
         } else {
             host->pid = pid;
-            host->ready = host->closed = host->unread = false;
+            host->ready = host->closed = host->prints = false;
             host->served = 0;
             host->text_size = 0;
             host->text_lost = 0;
@@ -215,7 +215,6 @@ int host_receive(struct host *host, struct host_message *message, char *text)
 
 bool host_read_output(struct host *host)
 {
-    host->unread = false;
     while (host->output >= 0 && host->text_size < TEXT_ROOM - TEXT_RESERVE) {
         ssize_t n =
             read(host->output, host->text + host->text_size, TEXT_ROOM - TEXT_RESERVE - host->text_size);
@@ -228,9 +227,9 @@ bool host_read_output(struct host *host)
         if (n <= 0)
             return true;
         host->text_size += (size_t)n;
+        host->prints = true;
     }
-    host->unread = host->output >= 0;
-    return !host->unread;
+    return host->output < 0;
 }
 
 uint64_t host_throw_away_output(struct host *host)

@@ -21,7 +21,7 @@ struct host {
     int socket, output; /* -1: none */
     bool ready;         /* the process has said so */
     bool closed;        /* the process has closed its socket */
-    bool unread;        /* there may be more to read from `output` than there was room for */
+    bool prints;        /* something has come from `output` */
     uint64_t served;    /* items that the process was given in chunks that it has ended */
     char *text;         /* what came from `output` and was not told yet; of bounded size */
     size_t text_size;

@@ -113,13 +113,13 @@ void run_take(struct worker *w, bool begun)
     struct chunk *c = r->chunk;
     struct parcel p;
     int rc = 0;
-    /* What it wrote before is in the pipe, and may be more than what there is room for at once. */
-    for (int i = 0;
-         i < OUTPUT_READS && (r->host->unread || r->host->text_size > 0) && !host_read_output(r->host); i++)
+    uint64_t done = arena_done(&r->host->arena);
+    /* What these items wrote is in the pipe, and may be more than what there is room for at once. */
+    for (int i = 0; i < OUTPUT_READS && r->host->prints && !host_read_output(r->host); i++)
         pass_output_on(w);
     struct arena_text text = host_text(r->host);
     while (!r->damaged && w->error == 0 &&
-           (rc = arena_take(&r->host->arena, begun, &text, w->space, &p)) > 0) {
+           (rc = arena_take(&r->host->arena, done, begun, &text, w->space, &p)) > 0) {
         bool all = c->next + p.records >= c->count || c->stopping;
         if (c->next + p.records > c->count)
             break;
