@@ -35,6 +35,7 @@ struct flow {
     bool cancel_sent;
     bool filtered; /* a message came some of whose records had been taken before */
     bool flushed;  /* flow_flush was called: OPEN goes out, so that a function that is none is soon known */
+    bool in_piece; /* the next message goes on with the large result next_piece_of */
     bool resuming; /* OPEN goes out although nothing is to be sent yet */
 
     /* Input */
@@ -48,7 +49,6 @@ struct flow {
     int64_t result_credit; /* that the daemon has left */
     uint64_t owed;         /* released, not given back yet */
     uint64_t next_result;  /* ordered: the index that comes next */
-    bool in_piece;         /* the next message goes on with the large result next_piece_of */
     uint64_t next_piece_of;
 
     /* A large result that is taken in part */

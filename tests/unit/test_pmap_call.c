@@ -263,8 +263,8 @@ static void send_results(struct fake *f, struct message *m, uint32_t count, cons
     char bytes[16], texts[1024];
     size_t text_size = 0;
     for (uint32_t i = 0; i < count; i++) {
-        store_u32(lengths + 4 * i, 1);
-        store_u64(times + 8 * i, 7);
+        store_u32(lengths + 4 * (size_t)i, 1);
+        store_u64(times + 8 * (size_t)i, 7);
         bytes[i] = (char)('a' + i);
     }
     for (uint32_t i = 0; i < note_count; i++) {
@@ -505,8 +505,8 @@ static void what_is_left(struct fake *f)
     opened.count = m.open.done_count;
     opened.end = m.open.end;
     for (uint32_t i = 0; i < m.open.done_count && i < 4; i++) {
-        opened.ranges[2 * i] = m.open.done[i].from;
-        opened.ranges[2 * i + 1] = m.open.done[i].to;
+        opened.ranges[2 * (size_t)i] = m.open.done[i].from;
+        opened.ranges[2 * (size_t)i + 1] = m.open.done[i].to;
     }
     fake_opened(f, ref, 1000);
     m = (struct message){.results = {.ref = ref, .first = index}};
