@@ -14,6 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Items that a process of --pipe gets where nobody says: enough to be worth starting one for. */
+enum { PIPE_CHUNK = 1000 };
+
 static const char help[] =
     "Usage: pmapc map [OPTION...] FUNCTION [::: ITEM...]\n"
     "       pmapc map [OPTION...] --python EXPR [::: ITEM...]\n"
@@ -190,6 +193,8 @@ static void name_command(struct map *map)
 static void use_command(struct map *map)
 {
     map->work.call.kind = map->filter ? PMAP_FILTER : map->pipe ? PMAP_PIPE : PMAP_COMMAND;
+    if (map->pipe && map->work.job.chunksize == 0)
+        map->work.job.chunksize = PIPE_CHUNK;
     map->work.call.argv = (const char *const *)map->command;
     name_command(map);
 }
