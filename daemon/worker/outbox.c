@@ -181,7 +181,10 @@ static int put_in_file(struct outbox *o, struct spool *spool, uint64_t limit, co
     parts_of(&e, p, part);
     int rc = write_parts(o->fd, o->file_end, part);
     if (rc < 0) {
-        (void)ftruncate(o->fd, (off_t)o->file_end); /* what was begun is written over, if anything follows */
+        /* What was begun gives its room on the disk back; where it cannot, what follows is written over it.
+         */
+        int cut = ftruncate(o->fd, (off_t)o->file_end);
+        (void)cut;
         return rc;
     }
     o->file_end += size;

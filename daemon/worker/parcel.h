@@ -58,13 +58,14 @@ static inline void parcel_record(struct parcel *p, struct parcel_space *space, u
     p->size += len;
 }
 
-/* Adds a note on one of its records. There must be room: see PARCEL_NOTES and PARCEL_TEXTS. */
+/* Adds a note on one of its records; text: NULL where it has none. There must be room: see PARCEL_NOTES and
+ * PARCEL_TEXTS. */
 static inline void parcel_note(struct parcel *p, struct parcel_space *space, struct note note,
                                const void *text)
 {
     note_store(space->notes + NOTE_SIZE * (size_t)p->note_count, &note);
     p->note_count++;
-    if (note.text_len > 0)
+    if (text)
         memcpy(space->texts + p->texts_size, text, note.text_len);
     p->texts_size += note.text_len;
 }

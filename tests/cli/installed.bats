@@ -18,6 +18,16 @@ prepare() {
     find "$T/tree" -name pmapd.conf | grep -q .
 }
 
+@test "the installed programs run commands, Python and a module that was built against the installed header" {
+    expect 0 pmapc map -- echo got ::: 1 2
+    says $'got 1\ngot 2'
+    expect 0 pmapc map --python 'int(x) + 1' ::: 41
+    says 42
+    cc -O2 -fPIC -shared -I "$T/tree/include" "$PMAP_SOURCE/client/libpmap/examples/module/cube.c" -o cube.so
+    expect 0 pmapc map ./cube.so:cube --type i64 ::: 3
+    says 27
+}
+
 @test "pkg-config builds the example against the installed library" {
     pmapc map -q echo ::: 1 # starts a daemon for it
     export PKG_CONFIG_PATH=$lib/pkgconfig
