@@ -16,7 +16,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const struct kind *const kinds[] = {&command_kind, &filter_kind, &pipe_kind};
+enum { KINDS = 3 };
+static const struct kind *const kinds[KINDS] = {&command_kind, &filter_kind, &pipe_kind};
 
 static bool number(const char *text, uint64_t *value)
 {
@@ -53,7 +54,7 @@ static const struct kind *options(int argc, char **argv, struct job *job)
                                           {"rlimit", required_argument, NULL, RLIMIT},
                                           {0}};
     const struct kind *kind = NULL;
-    for (size_t i = 0; argc > 1 && i < sizeof kinds / sizeof *kinds; i++)
+    for (size_t i = 0; argc > 1 && i < KINDS; i++)
         if (strcmp(argv[1], kinds[i]->name) == 0)
             kind = kinds[i];
     optind = 2;

@@ -74,8 +74,8 @@ __attribute__((format(printf, 2, 3))) void note_error(struct job *job, const cha
 void note_timeout(struct job *job);
 void note_signal(struct job *job, int status);
 
-/* Kills the tree and waits until it is gone, listening to the worker; at most about `most_ns`. */
-void run_kill(struct job *job, int64_t most_ns);
+/* Kills the tree and waits until it is gone, adding to what was reaped; at most about `most_ns`. */
+void run_kill(struct job *job, pid_t process, struct reaped *reaped, int64_t most_ns);
 
 /*
  * Starts a process, after a while again where the system is short of something. varies: the program's name
