@@ -310,10 +310,11 @@ void run_kill(struct job *job, pid_t process, struct reaped *reaped, int64_t mos
 
 void run_shrink(struct job *job)
 {
-    if (job->own_peak > 0 && job->output.view.touched <= TOUCHED_MOST)
-        return;
-    arena_shrink(&job->output.view);
-    usage_forget_peak();
-    /* It may grow by so much until it is looked at again. */
-    job->own_peak = usage_own_peak() + TOUCHED_MOST;
+    struct view *v = &job->output.view;
+    if (job->base_peak == 0 || v->touched > TOUCHED_MOST) {
+        arena_shrink(v);
+        usage_forget_peak();
+        job->base_peak = usage_own_peak();
+    }
+    job->own_peak = job->base_peak + v->touched;
 }

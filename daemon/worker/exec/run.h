@@ -25,8 +25,10 @@ struct job {
     int64_t grace_ns;
     uint64_t retries, recycle;
     struct spawner spawner;
-    int signals;       /* a signalfd of SIGCHLD */
-    uint64_t own_peak; /* of this process, where an item's peak is no larger, it is not known */
+    int signals;        /* a signalfd of SIGCHLD */
+    uint64_t base_peak; /* of this process, when it was made small; 0: it was not yet */
+    uint64_t
+        own_peak; /* at most, when the item's was started: where that one's is no larger, it is unknown */
     struct link link;
     struct output output;
     char bad[HOST_TEXT_MAX]; /* why the job cannot be run at all */
