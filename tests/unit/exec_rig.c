@@ -22,6 +22,7 @@
 
 #include "common/protocol.h"
 
+enum { TEXTS = 6 };
 enum { LIMIT_MS = 50000, NOTES_ROOM = 64 << 10, BYTES_ROOM = 1 << 20 };
 
 int64_t rig_now_ms(void)
@@ -97,9 +98,9 @@ static void forget_results(struct rig *rig)
 {
     for (size_t i = 0; i < rig->count; i++) {
         struct result *r = &rig->results[i];
-        struct heap_text *texts[] = {&r->out,    &r->err,         &r->error,
-                                     &r->remark, &r->signal_text, &r->timeout_text};
-        for (size_t t = 0; t < sizeof texts / sizeof *texts; t++)
+        struct heap_text *texts[TEXTS] = {&r->out,    &r->err,         &r->error,
+                                          &r->remark, &r->signal_text, &r->timeout_text};
+        for (size_t t = 0; t < TEXTS; t++)
             free(texts[t]->bytes);
     }
     free(rig->results);
@@ -121,9 +122,9 @@ void rig_chunk(struct rig *rig, size_t count, const char *const *items, const si
     assert_non_null(rig->results);
     for (size_t i = 0; i < count; i++) {
         struct result *r = &rig->results[i];
-        struct heap_text *texts[] = {&r->out,    &r->err,         &r->error,
-                                     &r->remark, &r->signal_text, &r->timeout_text};
-        for (size_t t = 0; t < sizeof texts / sizeof *texts; t++)
+        struct heap_text *texts[TEXTS] = {&r->out,    &r->err,         &r->error,
+                                          &r->remark, &r->signal_text, &r->timeout_text};
+        for (size_t t = 0; t < TEXTS; t++)
             text_add(texts[t], NULL, 0);
     }
     rig->count = count;
@@ -332,7 +333,7 @@ int rig_processes(const char *marker)
     assert_non_null(proc);
     for (struct dirent *entry; (entry = readdir(proc));) {
         char path[300], line[4096];
-        if (entry->d_name[0] < '0' || entry->d_name[0] > '9' || atoi(entry->d_name) == getpid())
+        if (entry->d_name[0] < '0' || entry->d_name[0] > '9' || strtol(entry->d_name, NULL, 10) == getpid())
             continue;
         snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
         int fd = open(path, O_RDONLY | O_CLOEXEC);

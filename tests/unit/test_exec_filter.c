@@ -334,12 +334,11 @@ static void retries_send_the_item_again(void **state)
     int fd = mkstemp(count);
     assert_true(fd >= 0);
     close(fd);
-    struct rig *rig =
-        RIG("filter", "--timeout", "0", "--grace", "0", "--retries", "2", "--recycle", "0", "--", "sh", "-c",
-            "echo start >> $0; n=$(wc -l < $0); echo try $n >&2; while read x; do"
-            " test $x != bad || test $n -ge 3 || { printf half; exit 1; };"
-            " test $x != worse || exit 2; echo $x$n; done",
-            count);
+    static const char script[] = "echo start >> $0; n=$(wc -l < $0); echo try $n >&2; while read x; do"
+                                 " test $x != bad || test $n -ge 3 || { printf half; exit 1; };"
+                                 " test $x != worse || exit 2; echo $x$n; done";
+    struct rig *rig = RIG("filter", "--timeout", "0", "--grace", "0", "--retries", "2", "--recycle", "0",
+                          "--", "sh", "-c", script, count);
     RIG_CHUNK(rig, "a", "bad", "b", "worse", "c");
     rig_run(rig);
     assert_item(rig, 0, "a1");
@@ -378,10 +377,8 @@ static void it_is_recycled(void **state)
 static void answers_may_be_large(void **state)
 {
     (void)state;
-    struct rig *rig = rig_start(64 << 10, (const char *const[]){"filter", PLAIN,
-                                                                SH("while read x; do head -c $x /dev/zero;"
-                                                                   " echo; done"),
-                                                                NULL});
+    static const char script[] = "while read x; do head -c $x /dev/zero; echo; done";
+    struct rig *rig = rig_start(64 << 10, (const char *const[]){"filter", PLAIN, SH(script), NULL});
     RIG_CHUNK(rig, "1", "3000000", "65536", "65535", "0");
     rig_run(rig);
     const size_t sizes[] = {1, 3000000, 65536, 65535, 0};
@@ -437,11 +434,9 @@ static void a_yield_hands_back_what_was_not_written(void **state)
     numbers(rig, 0, 5000);
     assert_true(rig_until(rig, first_done, 20000));
     rig_send(rig, HOST_YIELD, 0);
-    int64_t before = rig_now_ms();
     rig_run(rig);
     assert_true(rig->ended);
     uint64_t done = rig->arena->done;
-    print_message("%d items, %d ms\n", (int)done, (int)(rig_now_ms() - before));
     assert_in_range(done, 1, 200);
     for (int i = 0; i < (int)done; i++) {
         char expected[20];

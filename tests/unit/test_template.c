@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,11 +23,10 @@ static const char *filled(const char *placeholder, bool fields, const char *item
     assert_non_null(t);
     struct arguments a = {0};
     assert_int_equal(template_fill(t, (const uint8_t *)item, len, 7, 2, &a), 0);
-    joined[0] = '\0';
-    for (size_t i = 0; i < a.argc; i++) {
-        strcat(joined, i ? "|" : "");
-        strcat(joined, a.argv[i]);
-    }
+    size_t used = 0;
+    for (size_t i = 0; i < a.argc; i++)
+        used += (size_t)snprintf(joined + used, sizeof joined - used, "%s%s", i ? "|" : "", a.argv[i]);
+    assert_true(used < sizeof joined);
     assert_null(a.argv[a.argc]);
     a.argv[-1] = NULL; /* is there */
     arguments_free(&a);
@@ -62,12 +62,11 @@ static void the_forms_are_those_of_parallel(void **state)
         const char *expected[] = {cases[i].whole, cases[i].bare, cases[i].base, cases[i].folder,
                                   cases[i].bare_base};
         for (int form = 0; form < 5; form++) {
-            char with[100];
             assert_string_equal(FILLED(cases[i].item, forms[form]), expected[form]);
-            char pattern[20];
-            strcat(strcpy(pattern, "<"), forms[form]);
-            strcat(strcat(strcpy(with, "<"), expected[form]), ">");
-            assert_string_equal(FILLED(cases[i].item, strcat(pattern, ">")), with);
+            char pattern[20], with[100];
+            snprintf(pattern, sizeof pattern, "<%s>", forms[form]);
+            snprintf(with, sizeof with, "<%s>", expected[form]);
+            assert_string_equal(FILLED(cases[i].item, pattern), with);
         }
     }
 }

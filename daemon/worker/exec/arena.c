@@ -22,6 +22,7 @@ static bool within(const struct arena *head, uint64_t at, uint64_t size)
     return at % 8 == 0 && at >= ARENA_PAGE && at <= head->size && size <= head->size - at;
 }
 
+/* Maps the arena, anew if its size has changed. */
 static int arena_remap(struct view *v, int fd)
 {
     struct stat status;
@@ -30,7 +31,7 @@ static int arena_remap(struct view *v, int fd)
     size_t size = (size_t)status.st_size;
     if (size < ARENA_PAGE)
         return -EPROTO;
-    if (size == v->mapped)
+    if (v->head && size == v->mapped)
         return 0;
     if (v->head)
         munmap(v->head, v->mapped);
@@ -50,13 +51,15 @@ int arena_open(struct view *v, int fd)
     if (rc < 0)
         return rc;
     struct arena *head = v->head;
+    if (!head)
+        return -EPROTO;
     uint64_t count = head->count;
     if (head->magic != ARENA_MAGIC || head->size > v->mapped || count > UINT32_MAX ||
         !within(head, head->lengths, 4 * count) || !within(head, head->items, head->items_size) ||
         !within(head, head->out_lengths, 4 * count) || !within(head, head->out_times, 8 * count) ||
         !within(head, head->bytes, head->bytes_room) || !within(head, head->notes, head->notes_room) ||
         head->bytes_room < ARENA_PAGE || head->bytes_room > UINT32_MAX ||
-        head->notes_room < 2 * ARENA_RESERVE)
+        head->notes_room < UINT64_C(2) * ARENA_RESERVE)
         return -EPROTO;
     uint8_t *base = (uint8_t *)head;
     const uint32_t *lengths = (const uint32_t *)(base + head->lengths);
@@ -182,6 +185,7 @@ void arena_done(struct view *v, uint64_t wall_ns)
     v->out_lengths[v->item] = (uint32_t)(v->bytes_used - v->item_bytes);
     v->out_times[v->item] = wall_ns;
     v->item++;
+    v->touched += sizeof *v->out_lengths + sizeof *v->out_times;
     v->item_bytes = v->bytes_used;
     v->item_notes = v->notes_used;
     arena_show(v, v->bytes_used);

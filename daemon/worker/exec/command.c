@@ -40,6 +40,7 @@ static int fill(struct job *job, uint64_t offset, char why[NOTE_TEXT])
 {
     const struct view *v = &job->output.view;
     uint64_t number = v->head->first + v->item + 1;
+    job->output.view.touched += v->lengths[v->item];
     int rc =
         template_fill(template, v->items + offset, v->lengths[v->item], number, v->head->slot, &arguments);
     if (rc == -EINVAL)

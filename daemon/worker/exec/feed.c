@@ -37,7 +37,6 @@ static size_t collect(struct feed *f, uint8_t *buffer, size_t size)
             size_t n = len - within < size - used ? len - within : size - used;
             memcpy(buffer + used, f->view->items + offset + within, n);
             used += n;
-            within += n;
         }
         if (used == size)
             break;

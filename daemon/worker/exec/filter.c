@@ -7,43 +7,35 @@
 #include "common/protocol.h"
 #include "daemon/worker/exec/buffering.h"
 #include "daemon/worker/exec/clock.h"
-#include "daemon/worker/exec/environment.h"
+#include "daemon/worker/exec/lasting.h"
 #include "daemon/worker/exec/run.h"
 #include "daemon/worker/exec/usage.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum {
     READ_SIZE = 64 << 10,
     READ_ERR = 1 << 20,
-    GOODBYE_NS = 200 * NS_PER_MS, /* for a filter whose stdin was closed to come to its end */
-    AHEAD_NS = 20 * NS_PER_MS,    /* of work that it may be given ahead */
-    AHEAD_FIRST = 16,             /* items, before it is known what they take */
+    AHEAD_NS = 20 * NS_PER_MS, /* of work that it may be given ahead */
+    AHEAD_FIRST = 16,          /* items, before it is known what they take */
     AHEAD_LEAST = 2,
-    DYING_MS = 10000, /* for what was killed to die */
 };
 
 /* The process, and what it has of the present chunk. */
 static struct filter {
-    struct process process;
-    bool alive;           /* it was started and not buried yet */
-    struct reaped reaped; /* reaped.ended: it is dead, but its pipes may hold something */
-    enum tree_left left;
+    struct lasting life;
     bool closed;               /* we have closed its stdin, so that it answers the rest and ends */
     bool at_end;               /* nothing more comes from its stdout */
     bool young;                /* it was started in this chunk */
     uint64_t answers;          /* in this chunk */
     uint64_t served;           /* answers in its life */
     uint64_t sent;             /* bytes, in this chunk */
-    uint64_t cpu_base;         /* its CPU time when this chunk began */
     struct feed feed;          /* ends where we write ahead to at present: */
     uint64_t ahead;            /* items that it may have unanswered */
     uint64_t limit;            /* the end of what it will be given: of the chunk, or of its own number */
@@ -59,9 +51,6 @@ static struct filter {
     struct stall stall;
 } f;
 
-static struct environment environment;
-static char *settings[BUFFERING_SETTINGS];
-static char **arguments; /* with a free place in front, as spawn_process wants it */
 /* It was seen to keep its answers until its stdin ends: it is given one chunk a process from now on. */
 static bool buffers;
 
@@ -71,70 +60,6 @@ struct failure {
     int status; /* SIGNAL */
     char text[NOTE_TEXT];
 };
-
-static int filter_start(struct job *job)
-{
-    int count = buffering_environment(settings);
-    arguments = calloc(job->argc + 2, sizeof *arguments);
-    if (count < 0 || !arguments || environment_init(&environment, settings, (size_t)count, false) < 0) {
-        snprintf(job->bad, sizeof job->bad, "%s", strerror(ENOMEM));
-        return JOB_BAD;
-    }
-    int rc = spawn_find(job->argv[0], job->spawner.path);
-    if (rc < 0)
-        snprintf(job->bad, sizeof job->bad, "cannot run '%.200s': %s", job->argv[0], strerror(-rc));
-    return rc < 0 ? JOB_BAD : 0;
-}
-
-static void take_signals(struct job *job)
-{
-    struct signalfd_siginfo info;
-    if (read(job->signals, &info, sizeof info) < 0 && errno != EAGAIN && errno != EINTR)
-        job->link.gone = true;
-    f.left = tree_reap(f.process.pid, &f.reaped);
-}
-
-/* Waits until nothing is left of it, or until the time, listening to the worker. */
-static void wait_gone(struct job *job, int64_t until_ns)
-{
-    f.left = tree_reap(f.process.pid, &f.reaped);
-    for (int64_t now; f.left != TREE_NONE && (now = now_ns()) < until_ns && !job->link.gone;) {
-        struct pollfd polled[] = {{.fd = job->link.socket, .events = POLLIN},
-                                  {.fd = job->signals, .events = POLLIN}};
-        struct timespec timeout = {(until_ns - now) / 1000000000, (until_ns - now) % 1000000000};
-        if (f.left == TREE_MORE)
-            timeout = (struct timespec){0};
-        int n = ppoll(polled, 2, &timeout, NULL);
-        if (n > 0 && polled[0].revents)
-            link_receive(&job->link);
-        take_signals(job);
-    }
-}
-
-/* Ends it and all that came of it, and keeps nothing of it. signal: 0, or what it gets before KILL. */
-static void bury(struct job *job, int signal, int64_t grace_ns)
-{
-    if (!f.alive)
-        return;
-    if (signal)
-        tree_signal(signal);
-    if (grace_ns > 0)
-        wait_gone(job, now_ns() + grace_ns);
-    if (tree_reap(f.process.pid, &f.reaped) != TREE_NONE)
-        run_kill(job, INT64_C(1) * DYING_MS * NS_PER_MS);
-    process_close(&f.process);
-    if (f.reaped.cpu_ns > f.cpu_base)
-        arena_cpu(&job->output.view, f.reaped.cpu_ns - f.cpu_base);
-    f.alive = false;
-    f.at = f.filled = 0;
-}
-
-/* Closes its stdin, and ends it if it does not end by itself. */
-static void say_goodbye(struct job *job)
-{
-    process_close_in(&f.process);
-    bury(job, 0, GOODBYE_NS);
-}
 
 /* It is to be fed from the present item on. */
 static void feed_from_here(struct job *job)
@@ -167,7 +92,7 @@ static void look_ahead(const struct job *job, int64_t now)
 {
     if (now >= f.wider_ns) {
         int unread = 0;
-        if (f.process.in >= 0 && ioctl(f.process.in, FIONREAD, &unread) == 0 && unread == 0)
+        if (f.life.process.in >= 0 && ioctl(f.life.process.in, FIONREAD, &unread) == 0 && unread == 0)
             f.ahead *= 2;
         f.wider_ns = now + AHEAD_NS;
     }
@@ -192,17 +117,13 @@ static void learn(int64_t took_ns, int64_t answers)
 
 static int launch(struct job *job, char why[NOTE_TEXT])
 {
-    memcpy(arguments + 1, job->argv, job->argc * sizeof *arguments);
-    environment_number(&environment, 0, job->output.view.head->slot);
-    int rc = run_start(job, arguments + 1, environment.list, false, true, &f.process, why);
+    int rc = lasting_start(&f.life, job, why);
     if (rc < 0)
         return rc;
-    process_close_ends(&f.process);
-    f.alive = f.young = true;
+    f.young = true;
     f.closed = f.at_end = false;
-    f.reaped = (struct reaped){0};
-    f.left = TREE_SOME;
-    f.served = f.cpu_base = 0;
+    f.served = 0;
+    f.at = f.filled = 0;
     f.last_ns = now_ns();
     f.ahead = AHEAD_FIRST;
     f.each_ns = 0;
@@ -281,7 +202,7 @@ static bool given(uint64_t item)
 /* More came than was asked for: which answer is whose is not known any more. */
 static void too_many(struct job *job)
 {
-    bury(job, 0, 0);
+    lasting_end(&f.life, job, 0, 0);
     fail_item(job, &(struct failure){.kind = NOTE_ERROR,
                                      .text = "the filter answered more lines than it was given"});
 }
@@ -300,7 +221,7 @@ static bool was_last(const struct job *job)
 static void take_answers(struct job *job)
 {
     struct output *o = &job->output;
-    while (f.at < f.filled && items_left(job) && f.alive && !o->full) {
+    while (f.at < f.filled && items_left(job) && f.life.alive && !o->full) {
         if (!given(o->view.item)) {
             too_many(job);
             return;
@@ -317,7 +238,7 @@ static void take_answers(struct job *job)
             struct failure failure = {.kind = NOTE_ERROR};
             snprintf(failure.text, sizeof failure.text, "its answer cannot be kept for another attempt: %s",
                      strerror((int)-n));
-            bury(job, 0, 0);
+            lasting_end(&f.life, job, 0, 0);
             f.attempts = job->retries;
             output_rewind(o);
             fail_item(job, &failure);
@@ -349,11 +270,11 @@ static void read_answers(struct job *job)
 {
     ssize_t n;
     do
-        n = read(f.process.out, f.buffer, sizeof f.buffer);
+        n = read(f.life.process.out, f.buffer, sizeof f.buffer);
     while (n < 0 && errno == EINTR);
     if (n <= 0) {
         /* With nobody left to write, empty is the end, whoever still holds the other end. */
-        f.at_end = n == 0 || errno != EAGAIN || f.reaped.ended;
+        f.at_end = n == 0 || errno != EAGAIN || f.life.reaped.ended;
         return;
     }
     f.at = 0;
@@ -373,9 +294,9 @@ static void read_answers(struct job *job)
 static void write_items(struct job *job)
 {
     uint64_t before = f.feed.item;
-    ssize_t n = feed_write(&f.feed, f.process.in);
+    ssize_t n = feed_write(&f.feed, f.life.process.in);
     if (n < 0 && n != -EAGAIN) {
-        process_close_in(&f.process); /* it reads no more: then it ends, or says so by its silence */
+        process_close_in(&f.life.process); /* it reads no more: then it ends, or says so by its silence */
         return;
     }
     int64_t now = now_ns();
@@ -390,12 +311,12 @@ static void write_items(struct job *job)
 
 static void read_errors(struct job *job)
 {
-    ssize_t n = output_read(&job->output, f.process.err, true, READ_ERR);
+    ssize_t n = output_read(&job->output, f.life.process.err, true, READ_ERR);
     if (n == -ENOSPC && job->output.full) {
         f.full_since_ns = now_ns();
     } else if (n <= 0 && n != -EAGAIN) {
-        close(f.process.err);
-        f.process.err = -1;
+        close(f.life.process.err);
+        f.life.process.err = -1;
     }
 }
 
@@ -404,22 +325,23 @@ static bool never_read(void)
 {
     int unread = 0;
     return !f.young && f.answers == 0 &&
-           (f.process.in < 0 || ioctl(f.process.in, FIONREAD, &unread) < 0 || (uint64_t)unread >= f.sent);
+           (f.life.process.in < 0 || ioctl(f.life.process.in, FIONREAD, &unread) < 0 ||
+            (uint64_t)unread >= f.sent);
 }
 
 /* It has ended, and all that it wrote was taken. */
 static void died(struct job *job)
 {
     struct view *v = &job->output.view;
-    while (f.process.err >= 0 && !job->output.full &&
-           output_read(&job->output, f.process.err, true, READ_ERR) > 0)
+    while (f.life.process.err >= 0 && !job->output.full &&
+           output_read(&job->output, f.life.process.err, true, READ_ERR) > 0)
         ;
     bool innocent = never_read() || (!given(v->item) && f.answers > 0);
     bool closed = f.closed;
     uint64_t end = f.feed.item;
-    say_goodbye(job);
-    bool hung = !f.reaped.ended; /* it had closed its stdout only, and we have killed it */
-    int status = f.reaped.status;
+    /* Not ended by itself: it has closed its stdout only. */
+    bool hung = !lasting_goodbye(&f.life, job);
+    int status = f.life.reaped.status;
     bool killed = !hung && WIFSIGNALED(status);
     /* A last line without its newline is an answer if the filter ended well. */
     if (v->bytes_used > v->item_bytes && !hung && status == 0 && v->item < end) {
@@ -467,7 +389,7 @@ static int64_t deadline_ns(const struct job *job)
 
 static bool may_stall(const struct job *job)
 {
-    return all_given() && f.process.in >= 0 && !job->output.full && f.at == f.filled;
+    return all_given() && f.life.process.in >= 0 && !job->output.full && f.at == f.filled;
 }
 
 enum { SOCKET, SIGNALS, IN, OUT, ERR, POLLED };
@@ -478,9 +400,9 @@ static void wait_for_events(const struct job *job, struct pollfd polled[POLLED])
     bool writes = !feed_over(&f.feed), reads = !o->full;
     polled[SOCKET] = (struct pollfd){.fd = job->link.socket, .events = POLLIN};
     polled[SIGNALS] = (struct pollfd){.fd = job->signals, .events = POLLIN};
-    polled[IN] = (struct pollfd){.fd = writes ? f.process.in : -1, .events = POLLOUT};
-    polled[OUT] = (struct pollfd){.fd = reads && !f.at_end ? f.process.out : -1, .events = POLLIN};
-    polled[ERR] = (struct pollfd){.fd = reads ? f.process.err : -1, .events = POLLIN};
+    polled[IN] = (struct pollfd){.fd = writes ? f.life.process.in : -1, .events = POLLOUT};
+    polled[OUT] = (struct pollfd){.fd = reads && !f.at_end ? f.life.process.out : -1, .events = POLLIN};
+    polled[ERR] = (struct pollfd){.fd = reads ? f.life.process.err : -1, .events = POLLIN};
     int64_t until = earlier(output_tell_ns(o), deadline_ns(job));
     if (may_stall(job))
         until = earlier(until, f.stall.look_ns);
@@ -494,7 +416,7 @@ static void wait_for_events(const struct job *job, struct pollfd polled[POLLED])
         timeout = (struct timespec){left / 1000000000, left % 1000000000};
         limit = &timeout;
     }
-    if (f.left == TREE_MORE)
+    if (f.life.left == TREE_MORE)
         limit = memset(&timeout, 0, sizeof timeout);
     if (ppoll(polled, POLLED, limit, NULL) <= 0)
         for (int i = 0; i < POLLED; i++)
@@ -505,17 +427,17 @@ static void wait_for_events(const struct job *job, struct pollfd polled[POLLED])
 static void watch(struct job *job, int64_t now)
 {
     if (now >= deadline_ns(job)) {
-        bury(job, SIGTERM, job->grace_ns);
+        lasting_end(&f.life, job, SIGTERM, job->grace_ns);
         fail_item(job, &(struct failure){.kind = NOTE_TIMEOUT});
         return;
     }
-    if (may_stall(job) && now >= f.stall.look_ns && stall_look(&f.stall, f.process.in, now)) {
+    if (may_stall(job) && now >= f.stall.look_ns && stall_look(&f.stall, f.life.process.in, now)) {
         if (!buffers)
             remark(job);
         buffers = true;
     }
-    if (buffers && all_given() && f.process.in >= 0) {
-        process_close_in(&f.process);
+    if (buffers && all_given() && f.life.process.in >= 0) {
+        process_close_in(&f.life.process);
         f.closed = true;
     }
     output_tell(&job->output, now);
@@ -531,46 +453,46 @@ static void go_round(struct job *job)
         link_receive(&job->link);
     if (output_resumed(&job->output))
         f.last_ns += now_ns() - f.full_since_ns; /* the worker's time, not the item's */
-    if (polled[SIGNALS].revents || f.left == TREE_MORE)
-        take_signals(job);
-    if (f.reaped.ended && f.left != TREE_NONE)
-        run_kill(job, INT64_C(1) * DYING_MS * NS_PER_MS);
+    if (polled[SIGNALS].revents || f.life.left == TREE_MORE)
+        lasting_signals(&f.life, job);
+    if (f.life.reaped.ended && f.life.left != TREE_NONE)
+        lasting_end_rest(&f.life, job);
     if (polled[ERR].revents)
         read_errors(job);
     if (polled[IN].revents)
         write_items(job);
-    if (f.at == f.filled && !job->output.full && !f.at_end && (polled[OUT].revents || f.reaped.ended))
+    if (f.at == f.filled && !job->output.full && !f.at_end && (polled[OUT].revents || f.life.reaped.ended))
         read_answers(job);
     take_answers(job);
-    if (f.alive && items_left(job) && f.at == f.filled && f.at_end)
+    if (f.life.alive && items_left(job) && f.at == f.filled && f.at_end)
         died(job);
-    if (f.alive && items_left(job))
+    if (f.life.alive && items_left(job))
         watch(job, now_ns());
 }
 
 /* Whether the process from the chunk before is good for this one. */
 static void look_after_idleness(struct job *job)
 {
-    take_signals(job);
+    lasting_signals(&f.life, job);
     char extra;
-    ssize_t n = f.closed || f.reaped.ended ? 0 : read(f.process.out, &extra, 1);
+    ssize_t n = f.closed || f.life.reaped.ended ? 0 : read(f.life.process.out, &extra, 1);
     if (n > 0)
         too_many(job);
     else if (n == 0 || errno != EAGAIN)
-        say_goodbye(job);
+        lasting_goodbye(&f.life, job);
 }
 
 /* Before each round: a process, and something for it to do. Returns whether to go on, or JOB_BAD. */
 static int prepare(struct job *job)
 {
     const struct view *v = &job->output.view;
-    if (f.alive)
+    if (f.life.alive)
         look_ahead(job, now_ns());
-    if (job->link.yield && (!f.alive || v->item >= f.limit))
+    if (job->link.yield && (!f.life.alive || v->item >= f.limit))
         return 0;
-    if (f.alive && v->item >= f.limit)
-        say_goodbye(job); /* it has served its number of items */
-    if (f.alive)
+    if (f.life.alive && v->item >= f.limit)
+        lasting_goodbye(&f.life, job); /* it has served its number of items */
+    if (f.life.alive)
         return 1;
     char why[NOTE_TEXT];
     int rc = launch(job, why);
@@ -593,41 +515,24 @@ static int filter_chunk(struct job *job)
     feed_from_here(job);
     progress(f.last_ns);
     begin_item(job);
-    if (f.alive) {
-        f.cpu_base = usage_cpu_ns(f.process.pid);
+    if (f.life.alive) {
+        f.life.cpu_base = usage_cpu_ns(f.life.process.pid);
         look_after_idleness(job);
     }
     int rc = 0;
     while (items_left(job) && (rc = prepare(job)) > 0)
-        if (f.alive)
+        if (f.life.alive)
             go_round(job);
     if (link_given_up(&job->link))
-        bury(job, SIGTERM, job->link.gone ? 0 : (int64_t)job->link.grace_ms * NS_PER_MS);
-    else if (f.alive) {
-        uint64_t cpu_ns = usage_cpu_ns(f.process.pid);
-        arena_cpu(&job->output.view, cpu_ns > f.cpu_base ? cpu_ns - f.cpu_base : 0);
-    }
+        lasting_end(&f.life, job, SIGTERM, job->link.gone ? 0 : (int64_t)job->link.grace_ms * NS_PER_MS);
+    else if (f.life.alive)
+        lasting_charge(&f.life, job);
     return rc < 0 ? rc : 0;
 }
 
 static void filter_stop(struct job *job)
 {
-    if (f.alive) {
-        process_close_in(&f.process);
-        /* The worker has gone, so nothing is left to listen to. */
-        for (int64_t until = now_ns() + GOODBYE_NS, now; (now = now_ns()) < until;) {
-            struct pollfd polled = {.fd = job->signals, .events = POLLIN};
-            if (tree_reap(f.process.pid, &f.reaped) == TREE_NONE)
-                break;
-            if (poll(&polled, 1, (int)((until - now) / NS_PER_MS) + 1) > 0)
-                take_signals(job);
-        }
-        bury(job, 0, 0);
-    }
-    environment_free(&environment);
-    for (size_t i = 0; i < BUFFERING_SETTINGS; i++)
-        free(settings[i]);
-    free(arguments);
+    lasting_stop(&f.life, job);
 }
 
-const struct kind filter_kind = {"filter", filter_start, filter_chunk, filter_stop};
+const struct kind filter_kind = {"filter", lasting_init, filter_chunk, filter_stop};

@@ -31,6 +31,7 @@ static int attempt(struct job *job, bool last, struct outcome *outcome, char why
     struct process process;
     struct feed feed = {.view = v, .end = v->count};
     run_shrink(job);
+    v->touched += v->items_size;
     memcpy(arguments + 1, job->argv, job->argc * sizeof *arguments);
     environment_number(&environment, v->head->first + 1, v->head->slot);
     *outcome = (struct outcome){.started_ns = now_ns(), .started_real_ns = clock_ns(CLOCK_REALTIME)};

@@ -291,33 +291,30 @@ void note_attempts(struct job *job, uint64_t attempts)
                    (uint16_t)(attempts < UINT16_MAX ? attempts : UINT16_MAX), NULL, 0);
 }
 
-void run_kill(struct job *job, int64_t most_ns)
+void run_kill(struct job *job, pid_t process, struct reaped *reaped, int64_t most_ns)
 {
-    struct reaped reaped = {0};
     int64_t until = now_ns() + most_ns;
     enum tree_left left;
-    while ((left = tree_reap(-1, &reaped)) != TREE_NONE && now_ns() < until) {
+    while ((left = tree_reap(process, reaped)) != TREE_NONE && now_ns() < until) {
         if (left == TREE_MORE)
             continue;
         if (!tree_kill())
             break;
         struct pollfd polled = {.fd = job->signals, .events = POLLIN};
-        if (poll(&polled, 1, ROUND_NS / NS_PER_MS) > 0) {
-            struct signalfd_siginfo info;
-            if (read(job->signals, &info, sizeof info) < 0)
-                break;
-        }
+        struct signalfd_siginfo info;
+        if (poll(&polled, 1, ROUND_NS / NS_PER_MS) > 0 && read(job->signals, &info, sizeof info) < 0 &&
+            errno != EAGAIN && errno != EINTR)
+            break;
     }
-    if (job->output.view.head)
-        arena_cpu(&job->output.view, reaped.cpu_ns);
 }
 
 void run_shrink(struct job *job)
 {
-    if (job->own_peak > 0 && job->output.view.touched <= TOUCHED_MOST)
-        return;
-    arena_shrink(&job->output.view);
-    usage_forget_peak();
-    /* It may grow by so much until it is looked at again. */
-    job->own_peak = usage_own_peak() + TOUCHED_MOST;
+    struct view *v = &job->output.view;
+    if (job->base_peak == 0 || v->touched > TOUCHED_MOST) {
+        arena_shrink(v);
+        usage_forget_peak();
+        job->base_peak = usage_own_peak();
+    }
+    job->own_peak = job->base_peak + v->touched;
 }

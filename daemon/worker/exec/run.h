@@ -25,8 +25,10 @@ struct job {
     int64_t grace_ns;
     uint64_t retries, recycle;
     struct spawner spawner;
-    int signals;       /* a signalfd of SIGCHLD */
-    uint64_t own_peak; /* of this process, where an item's peak is no larger, it is not known */
+    int signals;        /* a signalfd of SIGCHLD */
+    uint64_t base_peak; /* of this process, when it was made small; 0: it was not yet */
+    uint64_t
+        own_peak; /* at most, when the item's was started: where that one's is no larger, it is unknown */
     struct link link;
     struct output output;
     char bad[HOST_TEXT_MAX]; /* why the job cannot be run at all */
@@ -74,8 +76,8 @@ __attribute__((format(printf, 2, 3))) void note_error(struct job *job, const cha
 void note_timeout(struct job *job);
 void note_signal(struct job *job, int status);
 
-/* Kills the tree and waits until it is gone, listening to the worker; at most about `most_ns`. */
-void run_kill(struct job *job, int64_t most_ns);
+/* Kills the tree and waits until it is gone, adding to what was reaped; at most about `most_ns`. */
+void run_kill(struct job *job, pid_t process, struct reaped *reaped, int64_t most_ns);
 
 /*
  * Starts a process, after a while again where the system is short of something. varies: the program's name

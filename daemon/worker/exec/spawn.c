@@ -58,11 +58,12 @@ int spawn_limit(struct spawner *s, int resource, rlim_t soft, rlim_t hard)
     return 0;
 }
 
-/* 0, -EACCES, or -ENOENT: nothing is there. */
-static int look_at(const char *path)
+/* Can it be executed? 0, or a negative errno; *there: something is. */
+static int look_at(const char *path, bool *there)
 {
     struct stat status;
-    if (stat(path, &status) < 0)
+    *there = stat(path, &status) == 0;
+    if (!*there)
         return -errno;
     return S_ISREG(status.st_mode) && access(path, X_OK) == 0 ? 0 : -EACCES;
 }
@@ -70,13 +71,14 @@ static int look_at(const char *path)
 int spawn_find(const char *name, char path[PATH_MAX])
 {
     size_t len = strlen(name);
+    bool there;
     if (len == 0)
         return -ENOENT;
     if (len >= PATH_MAX)
         return -ENAMETOOLONG;
     if (strchr(name, '/')) {
         memcpy(path, name, len + 1);
-        return look_at(path);
+        return look_at(path, &there);
     }
     const char *folder = getenv("PATH");
     if (!folder)
@@ -89,10 +91,12 @@ int spawn_find(const char *name, char path[PATH_MAX])
             if (folder_len > 0)
                 path[folder_len++] = '/';
             memcpy(path + folder_len, name, len + 1);
-            int rc = look_at(path);
+            int rc = look_at(path, &there);
             if (rc == 0)
                 return 0;
-            if (rc == -EACCES)
+            /* A folder that must not be searched says nothing of the program, whatever execvp(3) makes of it.
+             */
+            if (there)
                 found = rc;
         }
         folder += strcspn(folder, ":");
