@@ -11,7 +11,7 @@ SCALE=${PMAP_TEST_SCALE:-1}
 LIMIT=60 # seconds for any one command
 
 setup() {
-    PATH=$PMAP_BIN:$PATH
+    PATH=$PMAP_BIN:/usr/bin:$PATH # a python3 of the user's own may take its time to start
     T=$(mktemp -d "${TMPDIR:-/tmp}/pmap-cli.XXXXXX")
     cd "$T"
     DAEMON= # pid of the daemon of start_daemon

@@ -19,7 +19,8 @@ static const char act[] = FUNCTIONS ":act", deep[] = FUNCTIONS ":deep";
 
 #define ITEMS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-#define start(...) rig_start(&rig, ITEMS("python3", HARNESS, "--retries", "0", "--recycle", "0", __VA_ARGS__))
+#define start(...)                                                                                           \
+    rig_start(&rig, ITEMS("/usr/bin/python3", HARNESS, "--retries", "0", "--recycle", "0", __VA_ARGS__))
 
 static void stop(void)
 {
@@ -130,7 +131,7 @@ static void test_traceback(void **state)
 static void test_retries(void **state)
 {
     (void)state;
-    rig_start(&rig, ITEMS("python3", HARNESS, "--file", "--retries", "2", "--recycle", "0", act));
+    rig_start(&rig, ITEMS("/usr/bin/python3", HARNESS, "--file", "--retries", "2", "--recycle", "0", act));
     rig_ready(&rig);
     assert_int_equal(rig_map(&rig, ITEMS("second time", "exit", "x")), 3);
     rig_assert(&rig, 0, "second time");
@@ -151,7 +152,7 @@ static void test_retries(void **state)
 static void test_recycle(void **state)
 {
     (void)state;
-    rig_start(&rig, ITEMS("python3", HARNESS, "--retries", "0", "--recycle", "4", "x"));
+    rig_start(&rig, ITEMS("/usr/bin/python3", HARNESS, "--retries", "0", "--recycle", "4", "x"));
     rig_ready(&rig);
     assert_int_equal(rig_map(&rig, ITEMS("a", "b", "c")), 3);
     assert_int_equal(rig_map(&rig, ITEMS("d", "e")), 1);
@@ -259,7 +260,7 @@ static void test_refused(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        const char *argv[5] = {"python3", HARNESS};
+        const char *argv[5] = {"/usr/bin/python3", HARNESS};
         memcpy(argv + 2, wrong[i].arguments, sizeof wrong[i].arguments);
         rig_start(&rig, argv);
         assert_string_equal(rig_bad(&rig), wrong[i].why);
