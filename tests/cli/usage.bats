@@ -211,14 +211,16 @@ shows() {
 
 @test "^Z holds a job and stops pmapc, fg goes on" {
     start_daemon
-    background_sh 'pmapc map -c 1 sleep >out 2>err < <(for ((i = 0; i < 40; i++)); do echo 0.05; done)'
+    background_sh 'pmapc map -c 1 sleep >out 2>err < <(for ((i = 0; i < 40; i++)); do echo 0.5; done)'
     until_true 20 status_is jobs 1 busy '>=1'
     kill -TSTP $PID
     until_true 20 stopped $PID
     until_true 20 status_is jobs 1 busy 0
+    always 20 status_is jobs 1 busy 0
     kill -CONT $PID
-    ended $PID 0
-    [ "$(wc -l <out)" = 40 ]
+    until_true 20 status_is jobs 1 busy '>=1'
+    kill -INT $PID
+    ended $PID 130
 }
 
 stopped() {
