@@ -110,7 +110,7 @@ static uint32_t new_token(struct processes *p)
 }
 
 /* The identity of a context, made when it is new; NULL when memory is short. */
-static struct identity *identity_of(struct broker *broker, uint32_t context)
+static struct identity *identity_of(struct broker *broker, uint32_t context, uid_t uid)
 {
     struct processes *p = &broker->processes;
     struct identity *identity;
@@ -122,6 +122,7 @@ static struct identity *identity_of(struct broker *broker, uint32_t context)
     if (identity == NULL)
         return NULL;
     identity->context = context;
+    identity->uid = uid;
     TAILQ_INIT(&identity->clients);
     if (core_crew_new(broker->core, identity, &identity->crew) < 0) {
         free(identity);
@@ -212,6 +213,8 @@ static void ask_identity(struct broker *broker, struct client *client, int64_t n
         fail_jobs(broker, client, NULL, PERR_MEMORY, "the launcher is too busy to start a process; try again",
                   now_ns);
     } /* else it has gone, and the monitor will say so */
+    if (fd >= 0)
+        close(fd);
 }
 
 void processes_identify(struct broker *broker, struct client *client)
@@ -253,7 +256,14 @@ static void take_context(struct broker *broker, const struct record *record, int
     struct client *client = asked_about(&broker->processes, record->token);
     if (client == NULL || client->session == NULL)
         return;
-    struct identity *identity = identity_of(broker, record->context);
+    if (record->uid != client->uid) { /* never: but it would be the worst thing to be wrong about */
+        log_error("the launcher takes a client of uid %u for one of uid %u", (unsigned)client->uid,
+                  (unsigned)record->uid);
+        fail_jobs(broker, client, NULL, PERR_REFUSED, "the launcher and the daemon disagree on your uid",
+                  now_ns);
+        return;
+    }
+    struct identity *identity = identity_of(broker, record->context, record->uid);
     if (identity == NULL) {
         fail_jobs(broker, client, NULL, PERR_MEMORY, protocol_error_text(PERR_MEMORY), now_ns);
         return;
@@ -291,6 +301,8 @@ void processes_start(struct broker *broker, struct identity *identity, int64_t n
     }
     struct record record = {.type = RECORD_START, .token = new_token(p), .slot = slot};
     int rc = slot == 0 ? -ENOMEM : fd < 0 ? -ECONNRESET : record_send(p->launcher, &record, fd);
+    if (fd >= 0)
+        close(fd);
     if (rc < 0) {
         free(process);
         start_failed(broker, identity, -rc, "no worker process could be started", now_ns);
@@ -341,15 +353,34 @@ static struct process *find_number(const struct processes *p, uint32_t number)
     return process;
 }
 
-static void started(struct broker *broker, const struct record *record)
+/* Has the launcher kill it; again in a while where the launcher cannot be told now. */
+static void kill_process(struct broker *broker, struct process *process, int64_t now_ns)
+{
+    struct record record = {.type = RECORD_KILL, .worker = process->number};
+    process->leaving = true;
+    process->deadline_ns = now_ns + SECOND_NS;
+    if (process->number != 0)
+        (void)record_send(broker->processes.launcher, &record, -1);
+}
+
+/* Another user's never comes to anything: without a pid it is nobody that could be READY, and its end is a
+ * start that failed. */
+static void started(struct broker *broker, const struct record *record, int64_t now_ns)
 {
     struct process *process = find_token(&broker->processes, record->token);
     if (process == NULL)
         return;
     process->token = 0;
     process->number = record->worker;
-    process->pid = record->pid;
     process->uid = record->uid;
+    if (record->uid == process->identity->uid) {
+        process->pid = record->pid;
+        return;
+    }
+    log_error("a worker for uid %u was started as uid %u", (unsigned)process->identity->uid,
+              (unsigned)record->uid);
+    kill_process(broker, process, now_ns);
+    process->leaving = false;
 }
 
 static void refused(struct broker *broker, const struct record *record, int64_t now_ns)
@@ -372,16 +403,6 @@ static void refused(struct broker *broker, const struct record *record, int64_t 
 }
 
 /*** Ending ***/
-
-/* Has the launcher kill it; again in a while where the launcher cannot be told now. */
-static void kill_process(struct broker *broker, struct process *process, int64_t now_ns)
-{
-    struct record record = {.type = RECORD_KILL, .worker = process->number};
-    process->leaving = true;
-    process->deadline_ns = now_ns + SECOND_NS;
-    if (process->number != 0)
-        (void)record_send(broker->processes.launcher, &record, -1);
-}
 
 void processes_stop(struct broker *broker, struct process *process, int64_t now_ns)
 {
@@ -441,7 +462,7 @@ void processes_launcher(struct broker *broker, int64_t now_ns)
             fd = -1;
             break;
         case RECORD_STARTED:
-            started(broker, &record);
+            started(broker, &record, now_ns);
             break;
         case RECORD_REFUSED:
             refused(broker, &record, now_ns);
@@ -591,6 +612,7 @@ void processes_ready(struct broker *broker, uint32_t number, int64_t now_ns)
     if (added->hh.tbl == NULL) { /* uthash's sign of no memory */
         process->id_size = 0;
         kill_process(broker, process, now_ns);
+        core_start_failed(broker->core, process->identity->crew, now_ns);
         return;
     }
     if (core_worker_add(broker->core, process->identity->crew, process, now_ns, &process->worker) < 0) {

@@ -24,6 +24,7 @@
 struct identity {
     LIST_ENTRY(identity) link;
     uint32_t context; /* the launcher's number */
+    uid_t uid;
     struct crew *crew;
     TAILQ_HEAD(, client) clients; /* of this identity that are connected */
     unsigned workers;             /* started, and not known to have ended */
