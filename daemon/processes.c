@@ -18,7 +18,7 @@
 enum {
     READY_S = 30,      /* that a worker may take from START to READY */
     LEAVE_S = 5,       /* that it may take to leave when it was told to */
-    STRANGER_S = 2,    /* that the launcher may take to say whom it has started */
+    DROP_S = 10,       /* … to have killed what it was told to give up, after the time that TERM has */
     FAILURES_MAX = 5,  /* starts in a row that may fail before the jobs that wait for them do */
     DRAIN_MOST = 4096, /* messages of workers that are taken before one that has ended is forgotten */
 };
@@ -482,89 +482,37 @@ void processes_launcher(struct broker *broker, int64_t now_ns)
     }
 }
 
-/*** The door ***/
+/*** Time ***/
 
-/* Which process is at the other end of a descriptor of this one; 0: nobody that can be known. */
-static pid_t peer_pid(int fd)
+void processes_drop(struct process *process, int64_t grace_ns, int64_t now_ns)
 {
-    struct ucred cred;
-    socklen_t size = sizeof cred;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) == 0 ? cred.pid : 0;
+    process->drop_by_ns = now_ns + grace_ns + DROP_S * SECOND_NS;
 }
 
-static bool is_worker(const struct processes *p, pid_t pid)
+/* A worker that its user has stopped, say, would keep the slot for ever. Returns when to look again. */
+static int64_t check_drop(struct broker *broker, struct process *process, int64_t now_ns)
 {
-    const struct process *process;
-    LIST_FOREACH (process, &p->list, link) {
-        if (process->pid == pid && pid > 0)
-            return true;
-    }
-    return false;
-}
-
-/* Lets in who has turned out to be a worker, cuts whose time is over. Returns when the next one's is. */
-static int64_t watch_strangers(struct processes *p, int64_t now_ns)
-{
-    unsigned kept = 0;
-    int64_t next_ns = INT64_MAX;
-    for (unsigned i = 0; i < p->stranger_count; i++) {
-        struct stranger stranger = p->strangers[i];
-        if (is_worker(p, stranger.pid))
-            continue;
-        if (stranger.deadline_ns <= now_ns) {
-            if (peer_pid(stranger.fd) == stranger.pid) /* or the descriptor is another connection's by now */
-                shutdown(stranger.fd, SHUT_RDWR);
-            continue;
-        }
-        if (stranger.deadline_ns < next_ns)
-            next_ns = stranger.deadline_ns;
-        p->strangers[kept++] = stranger;
-    }
-    p->stranger_count = kept;
-    return next_ns;
-}
-
-static void came_in(struct processes *p, int fd, int64_t now_ns)
-{
-    pid_t pid = peer_pid(fd);
-    if (pid == 0 || is_worker(p, pid))
-        return;
-    if (p->stranger_count == STRANGERS_MAX) {
-        shutdown(fd, SHUT_RDWR);
-        return;
-    }
-    p->strangers[p->stranger_count++] = (struct stranger){fd, pid, now_ns + STRANGER_S * SECOND_NS};
-}
-
-void processes_door(struct broker *broker, int64_t now_ns)
-{
-    struct processes *p = &broker->processes;
-    uint8_t event[6], address[256]; /* u16 event, u32 value: of an accepted connection, its descriptor */
-    bool more;
-    do {
-        int size = zmq_recv(p->doorman, event, sizeof event, ZMQ_DONTWAIT);
-        more = size >= 0 || errno == EINTR;
-        if (size < 0)
-            continue;
-        (void)zmq_recv(p->doorman, address, sizeof address, ZMQ_DONTWAIT);
-        uint32_t fd;
-        memcpy(&fd, event + 2, sizeof fd);
-        if (size == sizeof event)
-            came_in(p, (int)fd, now_ns);
-    } while (more);
-    if (p->stranger_count > 0)
-        processes_launcher(broker, now_ns); /* it may have said already who they are */
-    (void)watch_strangers(p, now_ns);
+    if (process->drop_by_ns == 0)
+        return INT64_MAX;
+    if (now_ns < process->drop_by_ns)
+        return process->drop_by_ns;
+    process->drop_by_ns = 0;
+    if (core_worker_drops(process->worker))
+        processes_breach(broker, process, "it does not give up what it was told to", now_ns);
+    return process->worker != NULL ? INT64_MAX : process->deadline_ns;
 }
 
 int64_t processes_tick(struct broker *broker, int64_t now_ns)
 {
     struct processes *p = &broker->processes;
-    int64_t next_ns = p->stranger_count > 0 ? watch_strangers(p, now_ns) : INT64_MAX;
+    int64_t next_ns = processes_strangers(p, now_ns);
     struct process *process;
     LIST_FOREACH (process, &p->list, link) {
-        if (process->worker != NULL)
+        if (process->worker != NULL) {
+            int64_t due_ns = check_drop(broker, process, now_ns);
+            next_ns = due_ns < next_ns ? due_ns : next_ns;
             continue;
+        }
         if (process->deadline_ns <= now_ns) {
             if (!process->leaving)
                 log_warning("a worker of uid %u did not come up in time", (unsigned)process->uid);
