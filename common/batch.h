@@ -138,4 +138,8 @@ static inline uint64_t batch_cost(const struct batch *batch)
     return batch->size + (uint64_t)RECORD_COST * batch->count;
 }
 
+/* … and what its notes take (results.c): a process pays for those too, as what is written to stderr has no
+ * end. */
+uint64_t batch_weight(const struct batch *batch);
+
 #endif

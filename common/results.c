@@ -95,6 +95,11 @@ int results_init(struct batch *batch, const void *const *frame, const size_t *si
     return 0;
 }
 
+uint64_t batch_weight(const struct batch *batch)
+{
+    return batch_cost(batch) + (uint64_t)NOTE_SIZE * batch->note_count + batch->note_text_size;
+}
+
 uint32_t results_failed(const struct batch *batch)
 {
     uint32_t failed = 0;

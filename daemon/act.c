@@ -296,7 +296,7 @@ static void send_chunk(struct broker *broker, const struct action *action)
 }
 
 /* YIELD, RECALL, DROP or GRANT. */
-static void send_control(struct broker *broker, const struct action *action)
+static void send_control(struct broker *broker, const struct action *action, int64_t now_ns)
 {
     struct address to = address_of(broker, action);
     struct message m = {0};
@@ -315,6 +315,8 @@ static void send_control(struct broker *broker, const struct action *action)
         if (action->drop.client_gone && grace_ns > GRACE_GONE_NS)
             grace_ns = GRACE_GONE_NS;
         m.chunk_id.grace_ns = grace_ns;
+        if (to.process != NULL)
+            processes_drop(to.process, grace_ns, now_ns);
     }
     (void)send_worker(broker, &to, &m, false);
 }
@@ -352,7 +354,7 @@ static void act_once(struct broker *broker, const struct action *action, int64_t
     case ACTION_RECALL:
     case ACTION_DROP:
     case ACTION_GRANT:
-        send_control(broker, action);
+        send_control(broker, action, now_ns);
         break;
     case ACTION_START:
         processes_start(broker, crew_cookie(action->crew), now_ns);

@@ -2,6 +2,7 @@
 #include "daemon/clients.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -277,13 +278,19 @@ void clients_doom(struct clients *c, struct client *client, int64_t now_ns)
 
 int clients_descriptor(const struct clients *c, const struct client *client)
 {
-    /* The descriptor is still this connection's unless the kernel gave it to another peer meanwhile. */
+    /*
+     * The descriptor is still this connection's unless the kernel gave it to another peer meanwhile. libzmq's
+     * thread may close it while we look: so we look at one that it does not have.
+     */
     struct ucred cred;
     socklen_t size = sizeof cred;
-    if (getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0 ||
-        cred.pid != c->peers[client->fd].who.pid || cred.uid != client->uid)
-        return -1;
-    return client->fd;
+    int fd = fcntl(client->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) == 0 &&
+        cred.pid == c->peers[client->fd].who.pid && cred.uid == client->uid)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
 }
 
 int64_t clients_cut(struct clients *c, int64_t now_ns)
@@ -292,8 +299,10 @@ int64_t clients_cut(struct clients *c, int64_t now_ns)
     while ((client = TAILQ_FIRST(&c->doomed)) != NULL && client->cut_ns <= now_ns) {
         TAILQ_REMOVE(&c->doomed, client, doomed_link);
         int fd = clients_descriptor(c, client);
-        if (fd >= 0)
+        if (fd >= 0) {
             shutdown(fd, SHUT_RDWR);
+            close(fd);
+        }
         client->cut_ns = now_ns + DOOMED_NS; /* should it live on, it is cut again */
         TAILQ_INSERT_TAIL(&c->doomed, client, doomed_link);
     }

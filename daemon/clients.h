@@ -107,7 +107,10 @@ bool clients_send_kept(struct clients *c, struct client *client, void *socket);
 /* Is something kept for it? What else is to be sent then has to wait behind that. */
 bool clients_is_stalled(const struct client *client);
 
-/* Its connection's descriptor, to be passed on; -1 when it is not this client's any more. */
+/*
+ * Its connection, as a descriptor of the caller's own (to be closed): libzmq's may become another client's at
+ * any time. -1: it is not this client's any more, or there is no room for one.
+ */
 int clients_descriptor(const struct clients *c, const struct client *client);
 
 /* What "Peer-Address" says of the sender of a message. False: nothing that can be trusted. */

@@ -18,7 +18,7 @@
 enum {
     READY_S = 30,      /* that a worker may take from START to READY */
     LEAVE_S = 5,       /* that it may take to leave when it was told to */
-    STRANGER_S = 2,    /* that the launcher may take to say whom it has started */
+    DROP_S = 10,       /* … to have killed what it was told to give up, after the time that TERM has */
     FAILURES_MAX = 5,  /* starts in a row that may fail before the jobs that wait for them do */
     DRAIN_MOST = 4096, /* messages of workers that are taken before one that has ended is forgotten */
 };
@@ -110,7 +110,7 @@ static uint32_t new_token(struct processes *p)
 }
 
 /* The identity of a context, made when it is new; NULL when memory is short. */
-static struct identity *identity_of(struct broker *broker, uint32_t context)
+static struct identity *identity_of(struct broker *broker, uint32_t context, uid_t uid)
 {
     struct processes *p = &broker->processes;
     struct identity *identity;
@@ -122,6 +122,7 @@ static struct identity *identity_of(struct broker *broker, uint32_t context)
     if (identity == NULL)
         return NULL;
     identity->context = context;
+    identity->uid = uid;
     TAILQ_INIT(&identity->clients);
     if (core_crew_new(broker->core, identity, &identity->crew) < 0) {
         free(identity);
@@ -212,6 +213,8 @@ static void ask_identity(struct broker *broker, struct client *client, int64_t n
         fail_jobs(broker, client, NULL, PERR_MEMORY, "the launcher is too busy to start a process; try again",
                   now_ns);
     } /* else it has gone, and the monitor will say so */
+    if (fd >= 0)
+        close(fd);
 }
 
 void processes_identify(struct broker *broker, struct client *client)
@@ -253,7 +256,14 @@ static void take_context(struct broker *broker, const struct record *record, int
     struct client *client = asked_about(&broker->processes, record->token);
     if (client == NULL || client->session == NULL)
         return;
-    struct identity *identity = identity_of(broker, record->context);
+    if (record->uid != client->uid) { /* never: but it would be the worst thing to be wrong about */
+        log_error("the launcher takes a client of uid %u for one of uid %u", (unsigned)client->uid,
+                  (unsigned)record->uid);
+        fail_jobs(broker, client, NULL, PERR_REFUSED, "the launcher and the daemon disagree on your uid",
+                  now_ns);
+        return;
+    }
+    struct identity *identity = identity_of(broker, record->context, record->uid);
     if (identity == NULL) {
         fail_jobs(broker, client, NULL, PERR_MEMORY, protocol_error_text(PERR_MEMORY), now_ns);
         return;
@@ -291,6 +301,8 @@ void processes_start(struct broker *broker, struct identity *identity, int64_t n
     }
     struct record record = {.type = RECORD_START, .token = new_token(p), .slot = slot};
     int rc = slot == 0 ? -ENOMEM : fd < 0 ? -ECONNRESET : record_send(p->launcher, &record, fd);
+    if (fd >= 0)
+        close(fd);
     if (rc < 0) {
         free(process);
         start_failed(broker, identity, -rc, "no worker process could be started", now_ns);
@@ -341,15 +353,34 @@ static struct process *find_number(const struct processes *p, uint32_t number)
     return process;
 }
 
-static void started(struct broker *broker, const struct record *record)
+/* Has the launcher kill it; again in a while where the launcher cannot be told now. */
+static void kill_process(struct broker *broker, struct process *process, int64_t now_ns)
+{
+    struct record record = {.type = RECORD_KILL, .worker = process->number};
+    process->leaving = true;
+    process->deadline_ns = now_ns + SECOND_NS;
+    if (process->number != 0)
+        (void)record_send(broker->processes.launcher, &record, -1);
+}
+
+/* Another user's never comes to anything: without a pid it is nobody that could be READY, and its end is a
+ * start that failed. */
+static void started(struct broker *broker, const struct record *record, int64_t now_ns)
 {
     struct process *process = find_token(&broker->processes, record->token);
     if (process == NULL)
         return;
     process->token = 0;
     process->number = record->worker;
-    process->pid = record->pid;
     process->uid = record->uid;
+    if (record->uid == process->identity->uid) {
+        process->pid = record->pid;
+        return;
+    }
+    log_error("a worker for uid %u was started as uid %u", (unsigned)process->identity->uid,
+              (unsigned)record->uid);
+    kill_process(broker, process, now_ns);
+    process->leaving = false;
 }
 
 static void refused(struct broker *broker, const struct record *record, int64_t now_ns)
@@ -372,16 +403,6 @@ static void refused(struct broker *broker, const struct record *record, int64_t 
 }
 
 /*** Ending ***/
-
-/* Has the launcher kill it; again in a while where the launcher cannot be told now. */
-static void kill_process(struct broker *broker, struct process *process, int64_t now_ns)
-{
-    struct record record = {.type = RECORD_KILL, .worker = process->number};
-    process->leaving = true;
-    process->deadline_ns = now_ns + SECOND_NS;
-    if (process->number != 0)
-        (void)record_send(broker->processes.launcher, &record, -1);
-}
 
 void processes_stop(struct broker *broker, struct process *process, int64_t now_ns)
 {
@@ -441,7 +462,7 @@ void processes_launcher(struct broker *broker, int64_t now_ns)
             fd = -1;
             break;
         case RECORD_STARTED:
-            started(broker, &record);
+            started(broker, &record, now_ns);
             break;
         case RECORD_REFUSED:
             refused(broker, &record, now_ns);
@@ -461,89 +482,37 @@ void processes_launcher(struct broker *broker, int64_t now_ns)
     }
 }
 
-/*** The door ***/
+/*** Time ***/
 
-/* Which process is at the other end of a descriptor of this one; 0: nobody that can be known. */
-static pid_t peer_pid(int fd)
+void processes_drop(struct process *process, int64_t grace_ns, int64_t now_ns)
 {
-    struct ucred cred;
-    socklen_t size = sizeof cred;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) == 0 ? cred.pid : 0;
+    process->drop_by_ns = now_ns + grace_ns + DROP_S * SECOND_NS;
 }
 
-static bool is_worker(const struct processes *p, pid_t pid)
+/* A worker that its user has stopped, say, would keep the slot for ever. Returns when to look again. */
+static int64_t check_drop(struct broker *broker, struct process *process, int64_t now_ns)
 {
-    const struct process *process;
-    LIST_FOREACH (process, &p->list, link) {
-        if (process->pid == pid && pid > 0)
-            return true;
-    }
-    return false;
-}
-
-/* Lets in who has turned out to be a worker, cuts whose time is over. Returns when the next one's is. */
-static int64_t watch_strangers(struct processes *p, int64_t now_ns)
-{
-    unsigned kept = 0;
-    int64_t next_ns = INT64_MAX;
-    for (unsigned i = 0; i < p->stranger_count; i++) {
-        struct stranger stranger = p->strangers[i];
-        if (is_worker(p, stranger.pid))
-            continue;
-        if (stranger.deadline_ns <= now_ns) {
-            if (peer_pid(stranger.fd) == stranger.pid) /* or the descriptor is another connection's by now */
-                shutdown(stranger.fd, SHUT_RDWR);
-            continue;
-        }
-        if (stranger.deadline_ns < next_ns)
-            next_ns = stranger.deadline_ns;
-        p->strangers[kept++] = stranger;
-    }
-    p->stranger_count = kept;
-    return next_ns;
-}
-
-static void came_in(struct processes *p, int fd, int64_t now_ns)
-{
-    pid_t pid = peer_pid(fd);
-    if (pid == 0 || is_worker(p, pid))
-        return;
-    if (p->stranger_count == STRANGERS_MAX) {
-        shutdown(fd, SHUT_RDWR);
-        return;
-    }
-    p->strangers[p->stranger_count++] = (struct stranger){fd, pid, now_ns + STRANGER_S * SECOND_NS};
-}
-
-void processes_door(struct broker *broker, int64_t now_ns)
-{
-    struct processes *p = &broker->processes;
-    uint8_t event[6], address[256]; /* u16 event, u32 value: of an accepted connection, its descriptor */
-    bool more;
-    do {
-        int size = zmq_recv(p->doorman, event, sizeof event, ZMQ_DONTWAIT);
-        more = size >= 0 || errno == EINTR;
-        if (size < 0)
-            continue;
-        (void)zmq_recv(p->doorman, address, sizeof address, ZMQ_DONTWAIT);
-        uint32_t fd;
-        memcpy(&fd, event + 2, sizeof fd);
-        if (size == sizeof event)
-            came_in(p, (int)fd, now_ns);
-    } while (more);
-    if (p->stranger_count > 0)
-        processes_launcher(broker, now_ns); /* it may have said already who they are */
-    (void)watch_strangers(p, now_ns);
+    if (process->drop_by_ns == 0)
+        return INT64_MAX;
+    if (now_ns < process->drop_by_ns)
+        return process->drop_by_ns;
+    process->drop_by_ns = 0;
+    if (core_worker_drops(process->worker))
+        processes_breach(broker, process, "it does not give up what it was told to", now_ns);
+    return process->worker != NULL ? INT64_MAX : process->deadline_ns;
 }
 
 int64_t processes_tick(struct broker *broker, int64_t now_ns)
 {
     struct processes *p = &broker->processes;
-    int64_t next_ns = p->stranger_count > 0 ? watch_strangers(p, now_ns) : INT64_MAX;
+    int64_t next_ns = processes_strangers(p, now_ns);
     struct process *process;
     LIST_FOREACH (process, &p->list, link) {
-        if (process->worker != NULL)
+        if (process->worker != NULL) {
+            int64_t due_ns = check_drop(broker, process, now_ns);
+            next_ns = due_ns < next_ns ? due_ns : next_ns;
             continue;
+        }
         if (process->deadline_ns <= now_ns) {
             if (!process->leaving)
                 log_warning("a worker of uid %u did not come up in time", (unsigned)process->uid);
@@ -591,6 +560,7 @@ void processes_ready(struct broker *broker, uint32_t number, int64_t now_ns)
     if (added->hh.tbl == NULL) { /* uthash's sign of no memory */
         process->id_size = 0;
         kill_process(broker, process, now_ns);
+        core_start_failed(broker->core, process->identity->crew, now_ns);
         return;
     }
     if (core_worker_add(broker->core, process->identity->crew, process, now_ns, &process->worker) < 0) {

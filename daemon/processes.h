@@ -24,6 +24,7 @@
 struct identity {
     LIST_ENTRY(identity) link;
     uint32_t context; /* the launcher's number */
+    uid_t uid;
     struct crew *crew;
     TAILQ_HEAD(, client) clients; /* of this identity that are connected */
     unsigned workers;             /* started, and not known to have ended */
@@ -41,10 +42,12 @@ struct process {
     uint32_t number; /* the launcher's; 0 until then */
     pid_t pid;
     uid_t uid;
+    unsigned connections;       /* that it has made: one is needed */
     uint8_t id[ROUTING_ID_MAX]; /* its routing id, from READY on */
     size_t id_size;
     struct worker *worker; /* the core's; NULL before READY, and when it is to leave */
     int64_t deadline_ns;   /* to be READY by, or to have left by; then it is killed */
+    int64_t drop_by_ns;    /* to have dropped by what it was told to drop; 0: nothing */
     bool leaving;          /* STOP was sent, or it was killed: nothing that it says counts */
     uint64_t *told;        /* jobs that it has been told of */
     size_t told_count, told_capacity;
@@ -55,9 +58,10 @@ struct process {
 struct stranger {
     int fd;
     pid_t pid;
+    uid_t uid;
     int64_t deadline_ns;
 };
-enum { STRANGERS_MAX = 64 };
+enum { STRANGERS_MAX = 256, STRANGERS_A_USER = 32 };
 
 struct broker;
 
@@ -89,12 +93,17 @@ void processes_door(struct broker *broker, int64_t now_ns);
 /* Does what is due: workers that do not come, or do not leave. Returns when it must be called again, or
  * INT64_MAX. */
 int64_t processes_tick(struct broker *broker, int64_t now_ns);
+/* Lets in who has turned out to be a worker, cuts whose time is over. Returns when the next one's is. */
+int64_t processes_strangers(struct processes *p, int64_t now_ns);
 
 /* Asks for the client's identity, unless that has been done; its session then gets a crew, or its jobs are
  * refused. */
 void processes_identify(struct broker *broker, struct client *client);
 /* The client is gone. */
 void processes_client_gone(struct broker *broker, struct client *client);
+
+/* It was told to drop a chunk: it is killed if it does not do so. */
+void processes_drop(struct process *process, int64_t grace_ns, int64_t now_ns);
 
 /* ACTION_START, ACTION_STOP and ACTION_OVER. */
 void processes_start(struct broker *broker, struct identity *identity, int64_t now_ns);

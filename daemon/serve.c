@@ -282,8 +282,6 @@ static void serve_open(struct broker *broker, struct client *client, const struc
         refuse_job(broker, client, ref, rc, now_ns);
         return;
     }
-    if (callee != NULL)
-        processes_identify(broker, client);
     if (batch != NULL)
         rc = core_job_items(broker->core, job, core_job_expects(job), batch, now_ns);
     if (rc == 0 && end)
@@ -291,6 +289,8 @@ static void serve_open(struct broker *broker, struct client *client, const struc
     batch_unref(batch);
     if (rc < 0)
         job_breach(broker, client, rc, "OPEN: its items reach into what is done", now_ns);
+    else if (callee != NULL)
+        processes_identify(broker, client); /* last: where it cannot be asked for, the job ends here */
 }
 
 /*** ITEMS, END, CREDIT, CANCEL ***/

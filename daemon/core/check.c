@@ -12,7 +12,7 @@ static uint64_t blocks_cost(const struct block_list *blocks)
     uint64_t cost = 0;
     const struct block *block;
     STAILQ_FOREACH (block, blocks, link)
-        cost += batch_cost(block->batch);
+        cost += batch_weight(block->batch);
     return cost;
 }
 

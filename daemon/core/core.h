@@ -214,6 +214,9 @@ int core_parked(struct core *core, struct worker *worker, uint64_t chunk, uint32
  * ended. */
 struct job *core_worker_job(const struct worker *worker);
 
+/* Has it a chunk still that it was told to drop? */
+bool core_worker_drops(const struct worker *worker);
+
 /*** Time ***/
 
 /* When core_tick must be called at the latest, INT64_MAX for never. */

@@ -69,9 +69,9 @@ int results_add(struct core *core, struct chunk *chunk, struct batch *batch, uin
     block->first = chunk->first + chunk->done;
     block->input_cost = input_cost;
     STAILQ_INSERT_TAIL(&chunk->blocks, block, link);
-    uint64_t cost = batch_cost(batch);
-    chunk->held += cost;
-    add_held(core, job, cost);
+    uint64_t weight = batch_weight(batch);
+    chunk->held += weight;
+    add_held(core, job, weight);
     job->report.bytes_out += batch->size;
     job->report.retried += retries_of(batch);
     if (!batch->more) {
@@ -174,9 +174,9 @@ static void flush_chunk_unordered(struct job *job, struct chunk *chunk)
             return;
         STAILQ_REMOVE_HEAD(&chunk->blocks, link);
         STAILQ_INSERT_TAIL(&job->ready, block, link);
-        uint64_t cost = batch_cost(block->batch);
-        job->ready_cost += cost;
-        chunk->held -= cost;
+        uint64_t weight = batch_weight(block->batch);
+        job->ready_cost += weight;
+        chunk->held -= weight;
         job->piece_owner = block->batch->more ? chunk : NULL;
     }
 }
@@ -237,6 +237,7 @@ bool results_next(struct core *core, struct job *job, struct action *action)
     bool piece = block->batch->more || job->sent_piece;
     job->sent_piece = block->batch->more;
     size_t size = 0;
+    uint64_t weight = 0;
     do {
         const struct batch *batch = block->batch;
         STAILQ_REMOVE_HEAD(&job->ready, link);
@@ -245,6 +246,7 @@ bool results_next(struct core *core, struct job *job, struct action *action)
         action->results.size += batch->size;
         size += frames_size(batch);
         sent->cost += batch_cost(batch);
+        weight += batch_weight(batch);
         sent->input_cost += block->input_cost;
         spare_give(&core->spare_blocks, block);
         block = STAILQ_FIRST(&job->ready);
@@ -252,8 +254,8 @@ bool results_next(struct core *core, struct job *job, struct action *action)
              block->first == action->results.first + action->results.records &&
              size + frames_size(block->batch) <= RESULTS_SIZE_SOFT && sent->cost < (uint64_t)job->out_credit);
     action->results.count = core->out_count;
-    job->ready_cost -= sent->cost;
-    sub_held(core, job, sent->cost);
+    job->ready_cost -= weight;
+    sub_held(core, job, weight);
     job->out_credit -= (int64_t)sent->cost;
     job->sent_cost += sent->cost;
     STAILQ_INSERT_TAIL(&job->sent, sent, link);

@@ -144,7 +144,7 @@ int core_worked(struct core *core, struct worker *worker, uint64_t id, struct ba
             return rc;
         chunk->in_piece = batch->more;
         if (chunk->metered)
-            grants_use(chunk, batch_cost(batch));
+            grants_use(chunk, batch_weight(batch));
     }
     count_time(core, chunk, run_ns, cpu_ns, now_ns);
     if (count > 0) {

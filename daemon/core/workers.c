@@ -157,6 +157,21 @@ struct job *core_worker_job(const struct worker *worker)
     return chunk != NULL && chunk->job->session != NULL ? chunk->job : NULL;
 }
 
+static bool any_drops(const struct chunk_list *chunks)
+{
+    const struct chunk *chunk;
+    TAILQ_FOREACH (chunk, chunks, worker_link) {
+        if (chunk->asked == CONTROL_DROP)
+            return true;
+    }
+    return false;
+}
+
+bool core_worker_drops(const struct worker *worker)
+{
+    return any_drops(&worker->chunks) || any_drops(&worker->parked);
+}
+
 /*** Resting and stopping ***/
 
 static void set_resting(struct core *core, struct worker *worker, bool resting, int64_t now_ns)

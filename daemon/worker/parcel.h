@@ -39,7 +39,7 @@ struct parcel_space {
 /* What it costs in credit. */
 static inline uint64_t parcel_cost(const struct parcel *p)
 {
-    return p->size + (uint64_t)RECORD_COST * p->records;
+    return p->size + (uint64_t)RECORD_COST * p->records + (uint64_t)NOTE_SIZE * p->note_count + p->texts_size;
 }
 
 /* Begins a parcel without records in `space`. */

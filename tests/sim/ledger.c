@@ -295,7 +295,7 @@ void ledger_worked(struct world *world, struct worker_model *worker, const struc
     if (packet->batch && worker->owner) {
         if (given->credit <= 0)
             broken(world, "grants", "chunk %" PRIu64 ": results without credit were taken", given->chunk);
-        given->credit -= (int64_t)batch_cost(packet->batch);
+        given->credit -= (int64_t)batch_weight(packet->batch);
     }
     if (packet->batch) {
         given->in_piece = packet->batch->more;

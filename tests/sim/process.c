@@ -35,7 +35,7 @@ static void send_one(struct world *world, struct worker_model *worker, struct he
         batch = batch_of_results(world, work, index, records);
     }
     held->done += records;
-    held->credit -= (int64_t)batch_cost(batch);
+    held->credit -= (int64_t)batch_weight(batch);
     worker_tell(world, worker, held->chunk, batch, over && held->done == held->ran, held->run_ns);
     held->run_ns = 0;
 }
