@@ -113,6 +113,13 @@ void run_read_output(struct worker *w)
         pass_output_on(w);
 }
 
+/* How far results are taken at once: the rest of one of which a piece has gone is a message of its own. */
+static uint64_t until(const struct run *r, uint64_t done)
+{
+    uint64_t taken = r->host->arena.taken;
+    return r->chunk->in_piece && done > taken ? taken + 1 : done;
+}
+
 void run_take(struct worker *w, bool begun)
 {
     struct run *r = &w->run;
@@ -125,7 +132,7 @@ void run_take(struct worker *w, bool begun)
         pass_output_on(w);
     struct arena_text text = host_text(r->host);
     while (!r->damaged && w->error == 0 &&
-           (rc = arena_take(&r->host->arena, done, begun, &text, w->space, &p)) > 0) {
+           (rc = arena_take(&r->host->arena, until(r, done), begun, &text, w->space, &p)) > 0) {
         bool all = c->next + p.records >= c->count || c->stopping;
         if (c->next + p.records > c->count)
             break;

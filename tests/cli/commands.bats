@@ -296,6 +296,13 @@ for line in sys.stdin: print(line.upper(), end="")' ::: x y
     complains 'killed by SIGKILL'
 }
 
+@test "--pipe: output that goes out in pieces, with all of a chunk's items behind it" {
+    expect 0 pmapc map --pipe -c 300000 -- cat < <(seq 1000000)
+    seq 1000000 | same out
+    expect 0 pmapc map --pipe -c 10 --line-buffer -- cat < <(seq 100)
+    seq 100 | same out
+}
+
 ### Modules, isolated builtins
 
 @test "--isolate: a builtin in a process; what takes too long is killed" {
