@@ -30,11 +30,16 @@ static int make_doorman(struct processes *p, void *context)
 {
     const int none = 0;
     size_t size = sizeof p->door_fd;
+    int events;
+    size_t events_size = sizeof events;
     p->doorman = zmq_socket(context, ZMQ_PAIR);
     if (p->doorman == NULL || zmq_setsockopt(p->doorman, ZMQ_RCVHWM, &none, sizeof none) < 0 ||
         zmq_setsockopt(p->doorman, ZMQ_LINGER, &none, sizeof none) < 0 ||
         zmq_socket_monitor(p->socket, DOOR, ZMQ_EVENT_ACCEPTED) < 0 || zmq_connect(p->doorman, DOOR) < 0 ||
         zmq_getsockopt(p->doorman, ZMQ_FD, &p->door_fd, &size) < 0)
+        return -errno;
+    /* Only who has found the socket empty is woken when something comes. */
+    if (zmq_getsockopt(p->doorman, ZMQ_EVENTS, &events, &events_size) < 0)
         return -errno;
     return 0;
 }

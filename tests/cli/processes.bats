@@ -158,3 +158,37 @@ ended_either() {
 none_sleeps() {
     ! some_are sleep
 }
+
+@test "who connects to the workers' socket and is no worker is cut" {
+    type -P python3 >/dev/null || skip "needs python3"
+    run -0 pmapc map -- true ::: 1 # a worker is there now, and so is its socket
+    local socket
+    socket=$(tr '\0' '\n' <"/proc/$(named pmap-worker)/cmdline" | sed -n 's/^ipc:\/\///p')
+    run -0 timeout 30 python3 - "$socket" <<'PY'
+import socket, sys
+def come():
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(sys.argv[1])
+    s.settimeout(10)
+    return s
+for s in [come() for _ in range(200)]:
+    try:
+        while s.recv(4096):
+            pass
+    except ConnectionError:
+        pass
+PY
+    run -0 pmapc map -- echo ::: still here
+}
+
+@test "a stopped worker does not keep its slot when its client has gone" {
+    pmapc map -j1 -- sleep 1000 ::: 1 3>&- &
+    local client=$! worker
+    until_true 20 some_are sleep
+    worker=$(named pmap-worker)
+    kill -STOP "$worker"
+    kill -KILL "$client"
+    until_true 30 gone "$worker"
+    run -0 timeout 20 pmapc map square ::: 3 4
+    [ "$output" = $'9\n16' ]
+}
