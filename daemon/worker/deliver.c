@@ -98,12 +98,20 @@ static void stop_item(struct worker *w, const struct chunk *c)
     }
 }
 
+/* Is this what the opening of a file in a folder fails with that is none, or none of the user's? */
+static bool is_no_folder(int error)
+{
+    return error == -ENOENT || error == -ENOTDIR || error == -EACCES || error == -EPERM || error == -EROFS;
+}
+
 static void keep(struct worker *w, struct chunk *c, struct parcel *p)
 {
     const char *folder = job_env(c->job, "TMPDIR");
-    if (!folder || *folder != '/')
-        folder = DEFAULT_FOLDER;
-    int rc = outbox_put(&c->outbox, &w->spool, c->job->spool, folder, p);
+    int rc = -ENOENT;
+    if (folder && *folder == '/')
+        rc = outbox_put(&c->outbox, &w->spool, c->job->spool, folder, p);
+    if (is_no_folder(rc))
+        rc = outbox_put(&c->outbox, &w->spool, c->job->spool, DEFAULT_FOLDER, p);
     if (rc < 0) {
         bool more = p->more;
         fail_records(w, c, p, rc, c->job->spool);

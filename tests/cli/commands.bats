@@ -303,6 +303,14 @@ for line in sys.stdin: print(line.upper(), end="")' ::: x y
     seq 100 | same out
 }
 
+@test "output that has to wait goes to /tmp where TMPDIR is no folder" {
+    local folder
+    for folder in "$T/none" /dev/null; do
+        TMPDIR=$folder expect 0 pmapc map -- head -c 20000000 ::: /dev/zero
+        [ "$(wc -c <out)" -eq 20000000 ]
+    done
+}
+
 ### Modules, isolated builtins
 
 @test "--isolate: a builtin in a process; what takes too long is killed" {
