@@ -264,7 +264,8 @@ static void serve_open(struct broker *broker, struct client *client, const struc
         .expected_ns = ((const struct function *)function)->expected_ns,
         .process = callee != NULL,
         .lasting = callee != NULL && m->open.kind != KIND_COMMAND && m->open.kind != KIND_PIPE,
-        .exact = m->open.kind == KIND_PIPE && m->open.options.chunksize != 0,
+        /* A module's function may be one that sees all items of a chunk at once. */
+        .exact = (m->open.kind == KIND_PIPE || m->open.kind == KIND_MODULE) && m->open.options.chunksize != 0,
         .tell_over = callee != NULL,
         .options = m->open.options,
         .credit = m->open.credit,

@@ -80,9 +80,7 @@ bool interrupt_stop_pending(void)
 void interrupt_stop(void)
 {
     to_stop = 0;
-    signal(SIGTSTP, SIG_DFL);
-    raise(SIGTSTP);
-    catch_stop();
+    raise(SIGSTOP); /* which stops us also where there is no shell to go on with us, as SIGTSTP would not */
 }
 
 bool interrupt_pending(void)

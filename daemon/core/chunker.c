@@ -16,8 +16,9 @@ uint32_t chunker_count(const struct chunker_input *in)
     uint64_t limit = in->limit != 0 && in->limit < in->queued_items ? in->limit : in->queued_items;
     if (limit > UINT32_MAX)
         limit = UINT32_MAX;
+    uint32_t least = in->least < limit ? in->least : (uint32_t)limit;
     if (in->item_ns <= 0)
-        return 1;
+        return least > 1 ? least : 1;
 
     double by_time = (double)in->target_ns / in->item_ns;
     uint64_t by_share = (in->queued_items + 2 * (uint64_t)in->slots - 1) / (2 * (uint64_t)in->slots);
@@ -27,6 +28,8 @@ uint32_t chunker_count(const struct chunker_input *in)
         count = by_time;
     if (in->measured && in->last_count != 0 && count > (double)GROWTH * in->last_count)
         count = (double)GROWTH * in->last_count;
+    if (count < least)
+        count = least;
     if (count < 1)
         return 1;
     return count < (double)limit ? (uint32_t)count : (uint32_t)limit;

@@ -17,6 +17,7 @@ struct chunker_input {
     uint64_t queued_items; /* items of the job that no worker has, at least 1 */
     uint32_t slots;        /* slots that the job may use, at least 1 */
     uint32_t limit;        /* --chunksize; 0: none */
+    uint32_t least;        /* items that are worth a chunk's own cost; 0: any */
     int64_t target_ns;     /* what the chunk should take */
 };
 

@@ -204,6 +204,7 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
         .queued_items = job->queued_items,
         .slots = order_slots(core, job),
         .limit = job->options.chunksize,
+        .least = job->least_count,
         .target_ns = target_ns,
     };
     if (cut_next(core, job, chunker_count(&in), chunk) < 0) {

@@ -229,6 +229,7 @@ struct job {
     double growth;              /* cost of results per cost of input, so far */
     uint64_t cost_in, cost_out; /* of finished items */
     bool measured;
+    uint32_t least_count; /* items that are worth a chunk's own cost; 0: any */
     uint32_t last_count;
     int64_t opened_ns;
     bool started;

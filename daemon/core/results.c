@@ -45,16 +45,21 @@ void results_drop_chunk(struct core *core, struct chunk *chunk)
     chunk->held = 0;
 }
 
-/* Further attempts that the results' notes tell of. */
-static uint64_t retries_of(const struct batch *batch)
+/* Items of a chunk at least, once its worker has remarked upon the function: as many as make up for a
+ * process. */
+enum { REMARKED_COUNT = 1000 };
+
+/* Takes in what the results' notes say of the job itself. */
+static void heed_notes(struct job *job, const struct batch *batch)
 {
-    uint64_t retries = 0;
     for (uint32_t i = 0; i < batch->note_count; i++) {
         struct note note = note_load(batch->notes + (size_t)NOTE_SIZE * i);
         if (note.kind == NOTE_ATTEMPTS && note.code > 1)
-            retries += note.code - 1U;
+            job->report.retried += note.code - 1U;
+        /* A filter that buffers answers at the end of its input only, so that each chunk costs a process. */
+        if (note.kind == NOTE_REMARK && job->lasting)
+            job->least_count = REMARKED_COUNT;
     }
-    return retries;
 }
 
 int results_add(struct core *core, struct chunk *chunk, struct batch *batch, uint64_t input_cost)
@@ -73,7 +78,7 @@ int results_add(struct core *core, struct chunk *chunk, struct batch *batch, uin
     chunk->held += weight;
     add_held(core, job, weight);
     job->report.bytes_out += batch->size;
-    job->report.retried += retries_of(batch);
+    heed_notes(job, batch);
     if (!batch->more) {
         uint32_t failed = results_failed(batch);
         job->report.items += batch->count;

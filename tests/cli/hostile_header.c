@@ -290,7 +290,7 @@ static bool run_field_counts(struct arena *a)
 static bool run_options(struct arena *a)
 {
     static const struct frame maps[] = {
-        FRAME("\x81\xa7timeout\x01"),
+        FRAME("\x81\xa5tempo\x01"),
         FRAME("\x81\xa0\x01"),
         FRAME("\x81\xc0\x01"),
         FRAME("\x82\xa5slots\x01\xa5slots\x01"),

@@ -215,7 +215,7 @@ static bool run_empty_pieces(struct arena *a)
     for (unsigned i = 0; ok && !refused && i < PIECES; i++, credit -= 32) {
         if (i % 100000 == 0 && i > 0)
             ok = daemon_is_small(a) || complain(a, "after %u pieces", i);
-        while (ok && !refused && (credit <= 0 || i % 1000 == 0)) {
+        while (ok && !refused && (credit <= 0 || i % 32 == 0)) {
             int rc = peer_receive(p, credit <= 0 ? PATIENCE_MS : 0);
             if (rc == 0 && credit > 0)
                 break;

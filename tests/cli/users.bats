@@ -113,7 +113,7 @@ STATE
     [ "$(grep -c 'not permitted' err)" = 4 ] || fail "not refused"
     kill -0 "$task"
     answers
-    kill -INT $client
+    kill -TERM $client
     wait $client || true
     until_true 10 eval '[ -z "$(pgrep -u $bob -x sleep)" ]'
 }

@@ -6,6 +6,7 @@
 
 #include "common/batch.h"
 #include "common/call.h"
+#include "common/handover.h"
 #include "common/protocol.h"
 #include "tests/unit/fake.h"
 
@@ -78,6 +79,7 @@ static void keep_open(struct fake *f)
     struct bytes call = fake_frame(f, 1);
     seen.why = "";
     seen.decoded = call.size > 0 ? call_decode(call.data, call.size, &seen.call, &seen.why) : 1;
+    handover_give(&seen);
     end_of_job(f, m.open.ref);
     fake_silent(f);
 }
@@ -91,6 +93,7 @@ static void open_and_end(const struct pmap_call *call, const struct pmap_job_opt
     assert_int_equal(pmap_open_call(pool, call, options, &job), 0);
     assert_int_equal(pmap_end(job), 0);
     assert_int_equal(pmap_wait_take(job, LONG_MS, &result), PMAP_DONE);
+    handover_take(&seen);
     pmap_close_job(job);
 }
 
