@@ -36,8 +36,8 @@ int spawn_signals(struct spawner *s);
 int spawn_limit(struct spawner *s, int resource, rlim_t soft, rlim_t hard);
 
 /*
- * Finds a program where execvp(3) would. Returns 0 or a negative errno: -ENOENT, -EACCES (found, but it must not
- * be executed), -ENAMETOOLONG.
+ * Finds a program where execvp(3) would. Returns 0 or a negative errno: -ENOENT, -EACCES (found, but it must
+ * not be executed), -ENAMETOOLONG.
  */
 int spawn_find(const char *name, char path[PATH_MAX]);
 
