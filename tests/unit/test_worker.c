@@ -347,9 +347,9 @@ static void test_spool_without_folder(void **state)
     rig_order(&rig, MSG_GRANT, 1, unlimited);
     while (!o->ended)
         rig_take(&rig, 1, o, 1, o);
+    /* It waited in /tmp. */
     assert_int_equal(o->count, o->parked_count);
-    assert_int_equal(o->item[1].kind, NOTE_ERROR);
-    assert_non_null(strstr(o->item[1].text, "No such file or directory"));
+    assert_filled(&o->item[1], 900000);
     outcome_free(o);
     rig_stop(&rig);
 }
