@@ -194,6 +194,7 @@ lines_in() {
 }
 
 @test "output of any size, in bounded memory, with items behind a slow head" {
+    ! under_tsan || skip "too much for ThreadSanitizer"
     local size=$((300000000 / SCALE)) peak
     timeout $LIMIT pmapc map -- head -c $size ::: /dev/zero 2>err | cmp - <(head -c $size /dev/zero)
     timeout $LIMIT pmapc map -c 1 -j 2 -- sh -c "sleep \$0; head -c $((size / 10)) /dev/zero" ::: 1 0 0 0 0 2>err |
@@ -297,6 +298,7 @@ for line in sys.stdin: print(line.upper(), end="")' ::: x y
 }
 
 @test "--pipe: output that goes out in pieces, with all of a chunk's items behind it" {
+    ! under_tsan || skip "too much for ThreadSanitizer"
     expect 0 pmapc map --pipe -c 300000 -- cat < <(seq 1000000)
     seq 1000000 | same out
     expect 0 pmapc map --pipe -c 10 --line-buffer -- cat < <(seq 100)

@@ -130,6 +130,11 @@ complains() {
     grep -aqiE "^pmapc: .*($1)" "$T/err" || fail "expected on stderr: $1"
 }
 
+# Do the programs run under ThreadSanitizer, which takes seconds for a megabyte that goes through shared memory?
+under_tsan() {
+    grep -q tsan < <(ldd "$PMAP_BIN/pmapc")
+}
+
 ### Processes
 
 # The pids of this test's pmapd and pmapc; with an argument: those which have it in their command line.

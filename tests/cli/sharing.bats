@@ -208,7 +208,7 @@ two_lines() {
     head -c 30000000 /dev/zero | tr '\0' x >large
     for i in 1 2 3; do
         background_sh "pmapc map echo < <(cat large large large) >/dev/null 2>&1"
-        until_true 20 status_is held_bytes '>=1000000'
+        until_true 60 status_is held_bytes '>=1000000'
         kill -KILL $PID
         ended $PID 137
         until_true 10 idle
