@@ -186,6 +186,8 @@ struct job {
     struct crew *crew; /* whose workers run it; NULL: not known yet */
     bool runnable, capped, starved, queued_out, opened, cancelled, refused;
     bool process, lasting, exact, tell_over; /* as job_request has it */
+    bool measured;                           /* item_ns is of this job's own items */
+    bool started;                            /* its first chunk has been */
     bool paused;                             /* nothing of it is begun for now */
     bool halted;                             /* an item has failed, and nothing of it is begun any more */
     bool client_gone;                        /* nobody waits for an orphan's last words */
@@ -228,11 +230,9 @@ struct job {
     double item_ns;             /* expected time per item; 0: unknown */
     double growth;              /* cost of results per cost of input, so far */
     uint64_t cost_in, cost_out; /* of finished items */
-    bool measured;
-    uint32_t least_count; /* items that are worth a chunk's own cost; 0: any */
     uint32_t last_count;
+    uint32_t least_count; /* items that are worth a chunk's own cost; 0: any */
     int64_t opened_ns;
-    bool started;
     struct job_report report;
 };
 
