@@ -389,6 +389,7 @@ int broker_run(struct broker *broker)
 {
     broker->pool_fd = socket_fd(broker->pool_socket);
     broker->clients_fd = socket_fd(broker->clients_socket);
+    broker->idle_since_ns = broker_now(); /* nobody could have come before */
     broker->look_pool = broker->look_clients = broker->look_workers = true;
     while (!broker->failed) {
         int64_t now_ns = broker_now();
