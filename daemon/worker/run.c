@@ -13,12 +13,6 @@
 
 #define MS INT64_C(1000000)
 
-/*
- * How long the worker stays awake for a builtin's host to answer, which most of them have done by then: an
- * answer that it has to be woken for takes 50 µs more of an item's round trip of 350.
- */
-#define AWAKE_NS INT64_C(60000)
-
 enum {
     LOOK_MS = 10,        /* the arena is looked at unasked after so long, then after twice as long … */
     LOOK_MOST_MS = 640,  /* … up to this: a host tells by itself, save at first */
@@ -332,7 +326,6 @@ static void lay(struct worker *w)
     }
     /* One that is not there yet and has gone already has said why. */
     r->laid = true;
-    r->awake_until_ns = c->job->kind == KIND_BUILTIN ? now + AWAKE_NS : 0;
     look_again(r, LOOK_MS * MS);
     if (c->job->options.timeout_ms > 0 && !job_is_exec(c->job))
         r->timeout_ns = now + c->job->options.timeout_ms * MS;
@@ -508,8 +501,6 @@ int64_t run_due(const struct worker *w)
     int64_t due = r->kill_ns;
     if (!r->chunk)
         return INT64_MAX;
-    if (r->laid && r->awake_until_ns > now_ns())
-        return 0;
     if (r->laid)
         due = earliest(due, r->look_ns);
     if (r->laid && r->ending == ENDING_NOT)

@@ -28,7 +28,6 @@ struct run {
     struct host *host;
     bool laid;                        /* the host has (a part of) the chunk: its END, or its end, will come */
     uint32_t base, part_end;          /* that part: items [base, part_end) of the chunk */
-    int64_t awake_until_ns;           /* poll instead of sleeping */
     bool told_to_end;                 /* before it has come through */
     bool over;                        /* its END has come: what is taken now is the last */
     bool damaged;                     /* what stands in the arena is not to be believed any more */
