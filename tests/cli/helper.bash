@@ -11,6 +11,8 @@ SCALE=${PMAP_TEST_SCALE:-1}
 LIMIT=60 # seconds for any one command
 
 setup() {
+    # Or bats looks at every line that a helper runs, which takes half of a test's time.
+    set +T
     PATH=$PMAP_BIN:/usr/bin:$PATH # a python3 of the user's own may take its time to start
     T=$(mktemp -d "${TMPDIR:-/tmp}/pmap-cli.XXXXXX")
     cd "$T"
