@@ -12,12 +12,17 @@
  * environment, umask, niceness, CPUs, signals; limits too, but for pmap-exec, which gives them to the
  * processes that it starts. It ends when the socket does.
  *
- *   worker → host                          host → worker
- *                                          READY once, when it can take chunks     or BAD: it never will
- *   CHUNK  a chunk is in the arena         SOME   look at the arena (sent at most every 10 ms or so, or when
- * live) RESUME the results have been taken     FULL   no room: waits for RESUME YIELD  end after the present
- * item      END    the chunk is over: `done` items have results DROP   give the chunk up now           BAD
- * the job cannot be run at all: text says why; then it exits (EXIT is closing the socket)
+ *   worker → host
+ *     CHUNK   a chunk is in the arena
+ *     RESUME  the results have been taken
+ *     YIELD   end after the present item
+ *     DROP    give the chunk up now
+ *   host → worker
+ *     READY   once: it can take chunks; or BAD: it never will
+ *     SOME    look at the arena; sent at most every 10 ms or so, or when live
+ *     FULL    no room: waits for RESUME
+ *     END     the chunk is over: `done` items have results
+ *     BAD     the job cannot be run at all: text says why; then it exits
  *
  * Of a chunk, `done` items have results when END comes; fewer than `count` only after YIELD or DROP, or
  * before the host exits because it has served its number of items (--recycle): then the worker starts another
@@ -63,7 +68,8 @@ enum host_message_type {
 };
 struct host_message {
     uint32_t type;
-    uint32_t value; /* DROP: ms between TERM and KILL, for pmap-exec; 0 in all others */
+    /* CHUNK: 1 if another one is waiting; DROP: ms between TERM and KILL, for pmap-exec; 0 in all others. */
+    uint32_t value;
 };
 enum { HOST_TEXT_MAX = 2000 };
 
@@ -72,8 +78,8 @@ enum { HOST_TEXT_MAX = 2000 };
  * the machine's byte order. `size` may be larger with a new chunk than before: the host then maps the arena
  * anew.
  *
- *   [struct arena][lengths u32 × count][items …][out_lengths u32 × count][out_times u64 × count][bytes
- * …][notes …]
+ *   [struct arena][lengths u32 × count][items …]
+ *   [out_lengths u32 × count][out_times u64 × count][bytes …][notes …]
  */
 enum { ARENA_MAGIC = 0x616d7031, ARENA_PAGE = 4096 };
 
@@ -89,7 +95,7 @@ struct arena {
     uint64_t notes, notes_room;
     uint64_t slot;     /* PMAP_SLOT, from 1 */
     uint64_t attempts; /* that the chunk's first item has had in hosts that died of it */
-    uint64_t single; /* not 0: a host died with several items in hand, so this one is to take one at a time */
+    uint64_t single;   /* not 0: a host died with several items in hand; this one is to take one at a time */
     uint64_t reserved[15];
 
     /* Written by the host, each with release order once what it counts is in place; at 256. All are 0 when a
@@ -98,12 +104,11 @@ struct arena {
     _Atomic uint64_t current; /* 1 + the item that it is on; 0: none, what happens is not an item's fault */
     _Atomic uint64_t started_ns; /* CLOCK_MONOTONIC, when it began that item (this attempt at it) */
     _Atomic uint64_t done;       /* items whose results are complete */
-    _Atomic uint64_t
-        bytes_used; /* also by the present item's beginning, where that is more than the done ones' */
+    /* Also by the present item's beginning, where that is more than the done ones'. */
+    _Atomic uint64_t bytes_used;
     _Atomic uint64_t notes_used; /* whole notes only; notes of the present item may come before it is done */
     _Atomic uint64_t cpu_ns;     /* CPU time spent on the chunk so far */
-    _Atomic uint64_t
-        together; /* items from the current one on that one call has in hand; 0 and 1: that one */
+    _Atomic uint64_t together;   /* items from the current one on that one call has in hand; 0 and 1: that */
 };
 _Static_assert(sizeof(struct arena) == 256 + 56, "Python reads it too");
 

@@ -319,7 +319,7 @@ static void lay(struct worker *w)
     r->cpu_seen = 0;
     int64_t now = now_ns();
     refresh_oom(r, now);
-    int rc = host_send(r->host, HOST_CHUNK, 0);
+    int rc = host_send(r->host, HOST_CHUNK, !TAILQ_EMPTY(&w->queue));
     if (rc < 0 && r->host->ready) {
         let_host_go(w); /* it was about to end when it got this: another */
         return;

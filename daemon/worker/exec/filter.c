@@ -25,6 +25,8 @@ enum {
     AHEAD_NS = 20 * NS_PER_MS, /* of work that it may be given ahead */
     AHEAD_FIRST = 16,          /* items, before it is known what they take */
     AHEAD_LEAST = 2,
+    SETTLE_NS = 20 * NS_PER_MS, /* for it to come to rest after the last answer */
+    SETTLE_STEP_NS = 50000,
 };
 
 /* The process, and what it has of the present chunk. */
@@ -217,6 +219,30 @@ static bool was_last(const struct job *job)
     return !given(next);
 }
 
+/*
+ * It has answered all that it was given, and nothing waits to be given to it: does it say more all the same
+ * before it comes to rest? With another chunk waiting this would be seen at that one's beginning.
+ */
+static bool says_more(const struct job *job)
+{
+    const struct view *v = &job->output.view;
+    if (job->link.more || v->item + 1 < v->count)
+        return false;
+    struct pollfd out = {.fd = f.life.process.out, .events = POLLIN};
+    const struct timespec step = {.tv_nsec = SETTLE_STEP_NS};
+    for (int64_t end_ns = now_ns() + SETTLE_NS; now_ns() < end_ns;) {
+        int unread = 0;
+        bool rests =
+            (f.life.process.in < 0 || (ioctl(f.life.process.in, FIONREAD, &unread) == 0 && unread == 0)) &&
+            !tree_runs();
+        if (ppoll(&out, 1, rests ? &(struct timespec){0} : &step, NULL) > 0)
+            return out.revents & POLLIN;
+        if (rests)
+            return false;
+    }
+    return false;
+}
+
 /* Takes answers out of the buffer. */
 static void take_answers(struct job *job)
 {
@@ -248,7 +274,7 @@ static void take_answers(struct job *job)
         if (!newline || (size_t)n < len)
             continue;
         f.at++;
-        if (f.at < f.filled && was_last(job)) {
+        if (was_last(job) && (f.at < f.filled || says_more(job))) {
             too_many(job);
             return;
         }

@@ -14,6 +14,7 @@ static void take(struct link *l, const struct host_message *message)
     switch (message->type) {
     case HOST_CHUNK:
         l->chunk = true;
+        l->more = message->value != 0;
         l->yield = l->drop = l->resumed = false;
         break;
     case HOST_RESUME:

@@ -13,6 +13,7 @@ struct link {
     int socket;
     bool gone;    /* the worker has; nothing matters any more */
     bool chunk;   /* one has come that was not looked at yet */
+    bool more;    /* and another one is waiting behind it */
     bool resumed; /* likewise */
     bool yield, drop;
     uint32_t grace_ms; /* of the drop */

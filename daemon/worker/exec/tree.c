@@ -92,23 +92,26 @@ static void add_numbers(struct pids *pids, const char *path)
     close(fd);
 }
 
-static pid_t parent_of(pid_t pid)
+/* What /proc tells of a process. Returns false if it is gone. */
+static bool look_at(pid_t pid, char *state, pid_t *parent)
 {
     char path[64], stat[512];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return -1;
+        return false;
     ssize_t n = read(fd, stat, sizeof stat - 1);
     close(fd);
     if (n <= 0)
-        return -1;
+        return false;
     stat[n] = '\0';
     /* The name, in parentheses, may hold anything; then the state, then the parent. */
     const char *name_end = strrchr(stat, ')');
     if (!name_end || strlen(name_end) < 5)
-        return -1;
-    return (pid_t)strtol(name_end + 4, NULL, 10);
+        return false;
+    *state = name_end[2];
+    *parent = (pid_t)strtol(name_end + 4, NULL, 10);
+    return true;
 }
 
 static pid_t pid_of(const char *name)
@@ -125,8 +128,9 @@ static void add_by_parent(struct pids *pids, pid_t parent)
     if (!proc)
         return;
     for (struct dirent *entry; (entry = readdir(proc));) {
-        pid_t pid = pid_of(entry->d_name);
-        if (pid > 0 && parent_of(pid) == parent)
+        pid_t pid = pid_of(entry->d_name), its_parent;
+        char state;
+        if (pid > 0 && look_at(pid, &state, &its_parent) && its_parent == parent)
             pids_add(pids, pid);
     }
     closedir(proc);
@@ -165,6 +169,19 @@ bool tree_find(bool (*look)(pid_t pid, void *cookie), void *cookie)
     }
     free(pids.list);
     return found;
+}
+
+static bool runs(pid_t pid, void *cookie)
+{
+    (void)cookie;
+    char state;
+    pid_t parent;
+    return look_at(pid, &state, &parent) && (state == 'R' || state == 'D');
+}
+
+bool tree_runs(void)
+{
+    return tree_find(runs, NULL);
 }
 
 static bool signal_one(pid_t pid, void *cookie)

@@ -44,4 +44,7 @@ bool tree_kill(void);
  */
 bool tree_find(bool (*look)(pid_t pid, void *cookie), void *cookie);
 
+/* Is a process of the tree running, or about to, or waiting for a disk? */
+bool tree_runs(void);
+
 #endif
