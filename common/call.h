@@ -52,9 +52,10 @@ void call_init(struct call *call);
 void call_free(struct call *call);
 
 /*
- * Takes cwd, environment, umask, nice, CPUs, limits and signals from this process. Reads the umask by setting
- * it and setting it back, so no other thread should make files meanwhile. Returns 0, -ENOENT (the working
- * directory is gone), another negative errno, or -ENOMEM; what was taken by then stays in *call.
+ * Takes cwd, environment, umask, nice, CPUs, limits and signals from this process. Where there is no /proc it
+ * reads the umask by setting it and setting it back: then no other thread should make files meanwhile.
+ * Returns 0, -ENOENT (the working directory is gone), another negative errno, or -ENOMEM; what was taken by
+ * then stays in *call.
  */
 int call_capture(struct call *call);
 

@@ -184,10 +184,11 @@ struct pmap_call {
 
 /*
  * Opens a job of any kind, as pmap_open. The state of this process that the function's are to have is taken
- * now, once for the job: working directory, environment, umask, niceness, CPUs, limits, signals. (The umask
- * is read by setting it and setting it back: no other thread should make files meanwhile.) What is wrong with
- * the function (no such program, say) comes out of pmap_take as PMAP_FAILED. Returns as pmap_open; also
- * -ENOENT (the working directory is gone) and -E2BIG (arguments and environment of more than 4 MiB).
+ * now, once for the job: working directory, environment, umask, niceness, CPUs, limits, signals. (Without
+ * /proc the umask is read by setting it and setting it back: then no other thread should make files
+ * meanwhile.) What is wrong with the function (no such program, say) comes out of pmap_take as PMAP_FAILED.
+ * Returns as pmap_open; also -ENOENT (the working directory is gone) and -E2BIG (arguments and environment of
+ * more than 4 MiB).
  */
 PMAP_API int pmap_open_call(pmap *pool, const struct pmap_call *call, const struct pmap_job_options *options,
                             pmap_job **job);

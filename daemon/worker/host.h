@@ -3,7 +3,7 @@
  * program that is given chunks of items one at a time and leaves their results in shared memory, the arena,
  * as it finishes each; so whatever becomes of the host, no finished result is lost, and the item that it was
  * on is known. There are pmap-exec (commands, filters, pipes; it starts the user's processes), pmap-host
- * (modules, isolated builtins) and the Python harness. The worker knows nothing of what they do, and they
+ * (modules, builtins with limits) and the Python harness. The worker knows nothing of what they do, and they
  * nothing of ZeroMQ.
  *
  * A host is started with the socket (SOCK_SEQPACKET) as descriptor HOST_SOCKET and the arena (a memfd) as

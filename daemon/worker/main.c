@@ -42,10 +42,10 @@ static void reap(struct worker *w)
     }
 }
 
-static void read_signals(struct worker *w, int fd)
+static void read_signals(struct worker *w)
 {
     struct signalfd_siginfo info;
-    while (read(fd, &info, sizeof info) == sizeof info) {
+    while (read(w->signals, &info, sizeof info) == sizeof info) {
         if (info.ssi_signo != SIGCHLD)
             w->stop = true;
     }
@@ -59,7 +59,7 @@ static struct timespec time_until(int64_t due, int64_t now)
 }
 
 /* Waits for something to happen, at most until `due`, and sees to it. */
-static void wait_for(struct worker *w, int signals, int64_t due, int64_t now)
+static void wait_for(struct worker *w, int64_t due, int64_t now)
 {
     enum { LINK, SOCKET, SIGNALS, OUTPUT, MONITOR, ITEMS };
     struct run *r = &w->run;
@@ -67,7 +67,7 @@ static void wait_for(struct worker *w, int signals, int64_t due, int64_t now)
     struct pollfd item[ITEMS] = {
         [LINK] = {.fd = w->link.fd, .events = POLLIN},
         [SOCKET] = {.fd = host && !host->closed ? host->socket : -1, .events = POLLIN},
-        [SIGNALS] = {.fd = signals, .events = POLLIN},
+        [SIGNALS] = {.fd = w->signals, .events = POLLIN},
         [OUTPUT] = {.fd = host ? host->output : -1, .events = POLLIN},
         [MONITOR] = {.fd = w->link.monitor_fd, .events = POLLIN},
     };
@@ -84,7 +84,7 @@ static void wait_for(struct worker *w, int signals, int64_t due, int64_t now)
     if (item[SOCKET].revents != 0)
         (void)run_listen(w);
     if (item[SIGNALS].revents != 0)
-        read_signals(w, signals);
+        read_signals(w);
     if (item[MONITOR].revents != 0)
         worker_check(w, link_watch(&w->link));
 }
@@ -94,7 +94,15 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static void work(struct worker *w, int signals)
+void worker_listen(struct worker *w, int64_t until)
+{
+    int64_t now = now_ns(), due = hosts_tick(&w->hosts, now);
+    wait_for(w, w->link.look ? 0 : earlier(due, until), now);
+    while (w->link.look && w->error == 0 && !w->stop && serve(w, TURN))
+        ;
+}
+
+static void work(struct worker *w)
 {
     worker_check(w, link_watch(&w->link)); /* the descriptor tells of what comes after that */
     int64_t connect_by = now_ns() + CONNECT_MS * INT64_C(1000000);
@@ -114,7 +122,7 @@ static void work(struct worker *w, int signals)
             worker_check(w, now > connect_by ? -ETIMEDOUT : 0);
         }
         due = more ? 0 : earlier(due, run_due(w));
-        wait_for(w, signals, due, now_ns());
+        wait_for(w, due, now_ns());
     }
 }
 
@@ -184,6 +192,7 @@ static void worker_end(struct worker *w)
         job_forget(job);
     hosts_end(&w->hosts);
     free(w->replay.data);
+    out_free(&w->direct.out);
     free(w->space);
     link_close(&w->link);
 }
@@ -202,8 +211,9 @@ int main(int argc, char **argv)
     TAILQ_INIT(&w.parked);
     LIST_INIT(&w.jobs);
     run_init(&w.run);
-    int signals = open_signals(); /* before libzmq has its thread */
-    int rc = signals < 0 ? signals : reap_init();
+    direct_init(&w.direct);
+    w.signals = open_signals(); /* before libzmq has its thread */
+    int rc = w.signals < 0 ? w.signals : reap_init();
     if (rc == 0)
         rc = own_folder(folder, sizeof folder);
     if (rc == 0)
@@ -217,7 +227,7 @@ int main(int argc, char **argv)
     if (w.error == 0)
         worker_check(&w, link_ready(&w.link, number));
     if (w.error == 0)
-        work(&w, signals);
+        work(&w);
     worker_end(&w);
     return w.error < 0 ? 1 : 0;
 }

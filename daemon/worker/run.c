@@ -405,8 +405,12 @@ static bool step(struct worker *w)
     }
     if (r->start_ns > now_ns())
         return false;
-    lay(w);
-    return true;
+    if (!direct_fits(&w->direct, c)) {
+        lay(w);
+        return true;
+    }
+    direct_run(w);
+    return c->next == c->count || c->stopping || c->dropped || c->job->failure;
 }
 
 void run_step(struct worker *w)

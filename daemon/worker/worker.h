@@ -1,11 +1,13 @@
 /*
  * What pmap-worker is made of: the parts below, put together here for the files that need several of them.
- * serve.c takes what the daemon says, run.c has the first chunk of the queue run in a host, blame.c judges
- * hosts that end, deliver.c sends results as credit allows.
+ * serve.c takes what the daemon says, run.c has the first chunk of the queue run in a host, direct.c runs it
+ * here if nothing but a plain builtin is asked for, blame.c judges hosts that end, deliver.c sends results as
+ * credit allows.
  */
 #ifndef PMAP_WORKER_H
 #define PMAP_WORKER_H
 
+#include "daemon/functions/functions.h"
 #include "daemon/worker/chunk.h"
 #include "daemon/worker/link.h"
 #include "daemon/worker/oom.h"
@@ -46,8 +48,22 @@ struct run {
     uint32_t
         strikes; /* hosts that have died, or failed to start, for no item's sake, since there was a result */
     struct blame blame;
+    size_t item_at; /* where the chunk's next item is, as long as it runs here */
     struct oom oom; /* before the host may have been killed for want of memory */
     int64_t oom_ns; /* when that was read */
+};
+
+/* A builtin that runs here. */
+struct direct {
+    const struct function *function;
+    struct function_context context;
+    struct out out;       /* results of this turn, … */
+    size_t told;          /* … those told of, in bytes */
+    struct parcel parcel; /* … and the others */
+    int64_t told_ns;
+    uint64_t cpu_ns; /* this process's, when it was looked at last */
+    int nice;
+    uint8_t cpus[CALL_CPUS_MAX];
 };
 
 struct worker {
@@ -58,6 +74,8 @@ struct worker {
     uint64_t refused;                /* a chunk whose further pieces are not wanted; 0: none */
     struct spool spool;
     struct run run;
+    struct direct direct;
+    int signals; /* descriptor that tells of children's ends, and of our own */
     struct parcel_space *space;
     struct outbox_memory replay; /* what was read back from a file */
     bool stop;
@@ -65,6 +83,9 @@ struct worker {
 };
 
 int64_t now_ns(void);
+
+/* main.c: while an item is run here: sees to the daemon and to hosts that rest; waits for it until then. */
+void worker_listen(struct worker *w, int64_t until);
 
 /* serve.c: takes up to `most` messages from the daemon. Returns whether there may be more. */
 bool serve(struct worker *w, int most);
@@ -96,6 +117,13 @@ void run_account(struct worker *w, int64_t *run_ns, int64_t *cpu_ns);
 void run_strike(struct worker *w, const char *why);
 /* What the worker knows of the host is of no use for the part that it had. */
 void run_unlaid(struct worker *w);
+
+/* direct.c */
+void direct_init(struct direct *d);
+/* Can the chunk be run here? */
+bool direct_fits(const struct direct *d, const struct chunk *c);
+/* Runs items of the running chunk for a while. */
+void direct_run(struct worker *w);
 
 /* blame.c: the host's process has ended, with this status of waitpid(2). */
 void blame_ended(struct worker *w, int status);

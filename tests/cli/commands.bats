@@ -323,6 +323,20 @@ for line in sys.stdin: print(line.upper(), end="")' ::: x y
     printf '0\n0\n' | same out
     complains 'item 2: timed out'
     expect 2 pmapc map --isolate no-such-builtin ::: 1
+    expect 1 pmapc map --isolate square ::: 2 x 3
+    printf '4\n9\n' | same out
+    complains 'item 2: '
+    background_sh 'pmapc map --isolate -j 1 sleep ::: 0 97.5 >out 2>err'
+    until_true 20 grep -q 0 out
+    kill -TERM $PID
+    ended $PID 143
+    until_true 20 idle
+    head -c 700000 /dev/zero | tr '\0' a >item
+    expect 0 pmapc map --isolate upper -a item
+    tr a A <item | cmp - <(tr -d '\n' <out)
+    # Limits that it could feel are its own.
+    expect_sh 1 'ulimit -S -t 1; pmapc map --isolate burn ::: 60000000'
+    complains 'item 1: killed by SIGXCPU'
 }
 
 @test "modules: what is wrong with one is told once" {

@@ -43,14 +43,15 @@ all_gone() {
 
 # kill_often NAME COUNT: kills one of the family by that name, COUNT times, while the job PID runs.
 kill_often() {
-    local i pids
+    local i pids killed=0
     for ((i = 0; i < $2; i++)); do
         gone "$PID" && break
         until_true 20 some_are_or_over "$1"
         mapfile -t pids < <(named "$1")
-        [ ${#pids[@]} = 0 ] || kill -KILL "${pids[RANDOM % ${#pids[@]}]}" 2>/dev/null || true
+        [ ${#pids[@]} = 0 ] || ! kill -KILL "${pids[RANDOM % ${#pids[@]}]}" 2>/dev/null || killed=1
         sleep 0.1 # so that it gets somewhere between two
     done
+    [ $killed = 1 ] || fail "there was no $1 to kill"
 }
 
 some_are_or_over() {
@@ -65,6 +66,11 @@ some_are_or_over() {
     same numbers out
     silent
     expect 0 pmapc map -a numbers -- echo
+    same numbers out
+    seq 2000 2999 >numbers
+    background_sh 'pmapc map --isolate -c 1 -a numbers burn >out 2>err'
+    kill_often pmap-worker 3
+    ended $PID 0
     same numbers out
     until_true 20 idle
 }
@@ -81,7 +87,7 @@ some_are_or_over() {
 
 @test "hosts of modules, builtins and commands that are killed" {
     seq 3000 >numbers
-    background_sh 'pmapc map --isolate -c 1 -a numbers burn >out 2>err'
+    background_sh 'pmapc map --timeout 60 -c 1 -a numbers burn >out 2>err'
     kill_often pmap-host 3
     ended_either $PID
     # The one item that each was on has failed, at most.
