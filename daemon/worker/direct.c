@@ -1,14 +1,12 @@
 /*
- * Builtins that nothing limits: run here, in the worker's own process, which spares two wake-ups a chunk (see
- * worker.h). No user's code is among them and each asks, all the while that it takes, whether it is to be
- * given up, so the daemon is listened to meanwhile. What asks for more than that (a time limit, retries, a
- * new process now and then, limits that could be felt) gets a host, and so does a large item, which is put
- * together in a host's arena.
+ * Builtins that nothing limits: run here, in the worker's own process, which spares two wake-ups a chunk. No
+ * user's code is among them, and each asks, all the while that it takes, whether it is to be given up, so the
+ * daemon is listened to meanwhile. What asks for more than that (a time limit, retries, a new process now and
+ * then) gets a host, and so do a large item, which is put together in a host's arena, and everything where
+ * this process's own limits could be felt.
  */
 #include "daemon/worker/worker.h"
 
-#include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -19,35 +17,22 @@ enum {
     KEEP_MAX = 1 << 20, /* the buffer is kept between turns if it has at most so many bytes */
 };
 
-void direct_init(struct direct *d)
+static bool is_limited(int resource)
 {
-    errno = 0;
-    int nice = getpriority(PRIO_PROCESS, 0);
-    d->nice = errno == 0 ? nice : 0;
-    if (sched_getaffinity(0, sizeof d->cpus, (cpu_set_t *)d->cpus) < 0)
-        memset(d->cpus, 0, sizeof d->cpus);
+    struct rlimit limit;
+    return getrlimit((__rlimit_resource_t)resource, &limit) < 0 || limit.rlim_cur != RLIM_INFINITY;
 }
 
-/* Is the state that the call asks for ours already? What a limit on files and the like forbids no builtin
- * does. */
-static bool state_fits(const struct direct *d, const struct call *call)
+void direct_init(struct direct *d)
 {
-    for (size_t i = 0; i < call->rlimit_count; i++) {
-        const struct call_rlimit *limit = &call->rlimits[i];
-        bool felt =
-            limit->resource == RLIMIT_CPU || limit->resource == RLIMIT_AS || limit->resource == RLIMIT_DATA;
-        if (felt && limit->soft != UINT64_MAX)
-            return false;
-    }
-    return call->nice <= d->nice &&
-           (call->cpus_size == 0 || memcmp(call->cpus, d->cpus, sizeof call->cpus) == 0);
+    d->limited = is_limited(RLIMIT_CPU) || is_limited(RLIMIT_AS) || is_limited(RLIMIT_DATA);
 }
 
 bool direct_fits(const struct direct *d, const struct chunk *c)
 {
     const struct job_options *o = &c->job->options;
-    return c->job->kind == KIND_BUILTIN && !c->large && o->timeout_ms == 0 && o->retries == 0 &&
-           o->recycle == 0 && state_fits(d, &c->job->call);
+    return c->job->kind == KIND_BUILTIN && !c->large && !d->limited && o->timeout_ms == 0 &&
+           o->retries == 0 && o->recycle == 0;
 }
 
 static uint64_t cpu_ns(void)

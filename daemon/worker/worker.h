@@ -62,8 +62,7 @@ struct direct {
     struct parcel parcel; /* … and the others */
     int64_t told_ns;
     uint64_t cpu_ns; /* this process's, when it was looked at last */
-    int nice;
-    uint8_t cpus[CALL_CPUS_MAX];
+    bool limited;    /* in memory or CPU time: what a function does should not end this process */
 };
 
 struct worker {

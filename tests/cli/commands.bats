@@ -334,9 +334,9 @@ for line in sys.stdin: print(line.upper(), end="")' ::: x y
     head -c 700000 /dev/zero | tr '\0' a >item
     expect 0 pmapc map --isolate upper -a item
     tr a A <item | cmp - <(tr -d '\n' <out)
-    # Limits that it could feel are its own.
-    expect_sh 1 'ulimit -S -t 1; pmapc map --isolate burn ::: 60000000'
-    complains 'item 1: killed by SIGXCPU'
+    expect_sh 1 'ulimit -t 1; pmapc map --isolate burn ::: 5 60000000 6'
+    printf '5\n6\n' | same out
+    complains 'item 2: killed by SIGKILL'
 }
 
 @test "modules: what is wrong with one is told once" {

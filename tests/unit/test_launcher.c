@@ -256,7 +256,8 @@ static bool connects(uid_t uid, const char *path)
     pid_t pid = fork();
     if (pid == 0) {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
-        snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+        if (snprintf(address.sun_path, sizeof address.sun_path, "%s", path) >= (int)sizeof address.sun_path)
+            _exit(3);
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (setgroups(0, NULL) < 0 || setgid(uid) < 0 || setuid(uid) < 0)
             _exit(3);
