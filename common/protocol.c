@@ -68,7 +68,7 @@ F fields_JOB[] = {
     {U64(job.job)}, {IN(message, U32, job.kind, KIND_MAX)}, {TEXT(job.function)}, {OPTIONS(job.options)},
     {TIME(job.kill_grace_ns)}, {COUNT(job.spool)}, {END}};
 F fields_FORGET[] = {{U64(forget.job)}, {END}};
-F fields_GRANT[] = {{U64(grant.chunk)}, {COUNT(grant.bytes)}, {END}};
+F fields_GRANT[] = {{U64(grant.chunk)}, {COUNT(grant.bytes)}, {BOOL(grant.head)}, {END}};
 #undef F
 /* clang-format on */
 

@@ -278,6 +278,7 @@ struct message {
         } forget;
         struct {
             uint64_t chunk, bytes; /* more credit for its results */
+            bool head;             /* everything else waits for them */
         } grant;
         struct {
             uint64_t chunk;

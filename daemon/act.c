@@ -304,6 +304,7 @@ static void send_control(struct broker *broker, const struct action *action, int
         m.type = MSG_GRANT;
         m.grant.chunk = action->chunk;
         m.grant.bytes = action->grant.bytes;
+        m.grant.head = action->grant.head;
     } else {
         m.type = action->type == ACTION_YIELD    ? MSG_YIELD
                  : action->type == ACTION_RECALL ? MSG_RECALL

@@ -277,7 +277,8 @@ struct action {
             uint64_t credit;    /* for results; PROTOCOL_COUNT_MAX: no limit */
         } work;
         struct {
-            uint64_t bytes;
+            uint64_t bytes; /* 0 and more */
+            bool head;      /* everything else waits for this chunk's results */
         } grant;
         struct {
             bool client_gone; /* nobody waits for the worker's last word */

@@ -2,7 +2,8 @@
  * Credit for what processes answer. A user's process is trusted with none of our memory: it may send results
  * of a chunk while its credit is above 0, and keeps the rest to itself. A first credit goes with each chunk
  * and is enough for most; whose has become low is `thirsty`. Of those, the head gets more whatever is held,
- * as long as what is ready does go out; the others only while the job's window has room for it.
+ * as long as what is ready does go out; the others only while the job's window has room for it. The head's
+ * worker is told that its chunk is the head.
  */
 #include "daemon/core/internal.h"
 
@@ -65,17 +66,24 @@ void grants_end(struct core *core, struct chunk *chunk)
     chunk->job->lent -= left(chunk);
     chunk->counted = false;
     set_thirsty(chunk, false);
-    if (chunk->grant > 0)
+    if (chunk->granting)
         TAILQ_REMOVE(&core->grants, chunk, grant_link);
+    chunk->granting = false;
     chunk->grant = 0;
+}
+
+/* Its worker is to be told of what has changed. */
+static void tell(struct core *core, struct chunk *chunk)
+{
+    if (!chunk->granting)
+        TAILQ_INSERT_TAIL(&core->grants, chunk, grant_link);
+    chunk->granting = true;
 }
 
 static void grant(struct core *core, struct chunk *chunk, int64_t level)
 {
-    uint64_t bytes = (uint64_t)(level - chunk->credit);
-    if (chunk->grant == 0)
-        TAILQ_INSERT_TAIL(&core->grants, chunk, grant_link);
-    chunk->grant += bytes;
+    tell(core, chunk);
+    chunk->grant += (uint64_t)(level - chunk->credit);
     chunk->low = level / 2;
     change(chunk, level);
 }
@@ -107,6 +115,10 @@ void grants_look(struct core *core, struct job *job)
         return;
     struct chunk *head = head_of(job);
     int64_t first = (int64_t)core->config.first_credit, most = (int64_t)core->config.head_credit;
+    if (head != NULL && head->thirsty && !head->head) {
+        head->head = true; /* where its worker has no room, it waits for credit rather than lose anything */
+        tell(core, head);
+    }
     if (head != NULL && head->thirsty && job->ready_cost < core->config.head_credit)
         grant(core, head, most > first ? most : first);
     struct chunk *chunk, *next;
@@ -125,11 +137,13 @@ bool grants_next(struct core *core, struct action *action)
     while ((chunk = TAILQ_FIRST(&core->grants)) != NULL) {
         uint64_t bytes = chunk->grant;
         TAILQ_REMOVE(&core->grants, chunk, grant_link);
+        chunk->granting = false;
         chunk->grant = 0;
         if (chunk->job->cancelled || chunk->job->session == NULL)
             continue; /* what it still sends will be dropped */
         *action = (struct action){.type = ACTION_GRANT, .worker = chunk->worker, .chunk = chunk->id};
         action->grant.bytes = bytes;
+        action->grant.head = chunk->head;
         return true;
     }
     return false;

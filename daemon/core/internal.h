@@ -67,7 +67,7 @@ struct chunk {
     TAILQ_ENTRY(chunk) job_link;     /* in the order of indices */
     TAILQ_ENTRY(chunk) control_link; /* in core->controls while control is set */
     TAILQ_ENTRY(chunk) thirst_link;  /* in job->thirsty while `thirsty` */
-    TAILQ_ENTRY(chunk) grant_link;   /* in core->grants while grant is not 0 */
+    TAILQ_ENTRY(chunk) grant_link;   /* in core->grants while granting */
     uint64_t id;
     struct job *job;
     struct worker *worker; /* NULL once it has had its worker's last word */
@@ -93,6 +93,7 @@ struct chunk {
     bool metered, counted, thirsty; /* there is a limit; credit is in job->lent; it is low */
     int64_t credit, low;            /* low: at which there should be more */
     uint64_t grant;                 /* part of credit that the worker has not been told of */
+    bool head, granting; /* its worker was, or will be, told that all waits for it; in core->grants */
 };
 TAILQ_HEAD(chunk_list, chunk);
 

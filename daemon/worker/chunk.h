@@ -17,6 +17,8 @@ struct chunk {
     struct host *large;       /* the host in whose arena the large item is */
     uint64_t large_at, large_size;
     int64_t credit; /* for results; INT64_MAX: no limit */
+    bool
+        head; /* everything else waits for this chunk, so there will be credit as long as there is a client */
     struct outbox outbox;
     uint32_t next;        /* items whose results are sent or in the outbox: the first ones */
     bool in_piece;        /* a part of the next one's result is so too */

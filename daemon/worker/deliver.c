@@ -1,6 +1,7 @@
 /*
  * Results on their way to the daemon: at once while there is credit, otherwise into the chunk's outbox, and
- * from there as credit comes. What cannot be kept fails the item whose result it is, and that alone.
+ * from there as credit comes. What cannot be kept waits if everything else waits for this chunk; otherwise it
+ * fails the item whose result it is, and that alone.
  */
 #include "daemon/worker/worker.h"
 
@@ -9,6 +10,8 @@
 #include <stdio.h>
 
 #define DEFAULT_FOLDER "/tmp"
+/* The daemon tells a chunk's worker that it is the head as soon as that matters: within this time. */
+#define HEAD_TOLD_NS INT64_C(1000000000)
 
 static void spend(struct chunk *c, const struct parcel *p)
 {
@@ -53,10 +56,12 @@ void deliver_waiting(struct worker *w, struct chunk *c)
 
 /*** What cannot be kept ***/
 
-static int say_why(char *to, size_t size, uint64_t bytes, bool over, int error, uint64_t limit)
+static int say_why(char *to, size_t size, uint64_t bytes, bool over, const char *folder, int error,
+                   uint64_t limit)
 {
-    int n = snprintf(to, size, "its output of %s%" PRIu64 " bytes could not be kept: ", over ? "over " : "",
-                     bytes);
+    int n = snprintf(to, size,
+                     "its output of %s%" PRIu64 " bytes could not be kept in %.100s: ", over ? "over " : "",
+                     bytes, folder);
     if (error == -EDQUOT && limit > 0)
         return n + snprintf(to + n, size - (size_t)n, "the limit of %" PRIu64 " bytes is reached", limit);
     return n + snprintf(to + n, size - (size_t)n, "%s", strerrordesc_np(-error));
@@ -64,14 +69,14 @@ static int say_why(char *to, size_t size, uint64_t bytes, bool over, int error, 
 
 /* Each record of the parcel fails; one that goes on ends here. The new parcel is made where the old one was,
  * record by record, so each length is read before it is written over. */
-static void fail_records(struct worker *w, struct chunk *c, struct parcel *p, int error, uint64_t limit)
+static void fail_records(struct worker *w, struct chunk *c, struct parcel *p, const char *folder, int error)
 {
     struct parcel old = *p;
-    char text[200];
+    char text[300];
     parcel_begin(p, w->space);
     for (uint32_t i = 0; i < old.records; i++) {
         uint64_t size = load_u32(old.lengths + 4 * (size_t)i) + (i == 0 ? c->piece_bytes : 0);
-        int len = say_why(text, sizeof text, size, old.more, error, limit);
+        int len = say_why(text, sizeof text, size, old.more, folder, error, c->job->spool);
         if (p->texts_size + (size_t)len > PARCEL_TEXTS)
             len = 0;
         struct note note = {i, NOTE_ERROR, 0, (uint32_t)len};
@@ -104,22 +109,53 @@ static bool is_no_folder(int error)
     return error == -ENOENT || error == -ENOTDIR || error == -EACCES || error == -EPERM || error == -EROFS;
 }
 
-static void keep(struct worker *w, struct chunk *c, struct parcel *p)
+/* Puts it into the chunk's outbox. *folder: where its file is. */
+static int try_to_keep(struct worker *w, struct chunk *c, const struct parcel *p, const char **folder)
 {
-    const char *folder = job_env(c->job, "TMPDIR");
     int rc = -ENOENT;
-    if (folder && *folder == '/')
-        rc = outbox_put(&c->outbox, &w->spool, c->job->spool, folder, p);
-    if (is_no_folder(rc))
-        rc = outbox_put(&c->outbox, &w->spool, c->job->spool, DEFAULT_FOLDER, p);
-    if (rc < 0) {
+    *folder = job_env(c->job, "TMPDIR");
+    if (*folder && **folder == '/')
+        rc = outbox_put(&c->outbox, &w->spool, c->job->spool, *folder, p);
+    if (!is_no_folder(rc))
+        return rc;
+    *folder = DEFAULT_FOLDER;
+    return outbox_put(&c->outbox, &w->spool, c->job->spool, *folder, p);
+}
+
+/*
+ * What cannot be kept can wait here where everything else waits for this chunk: its credit comes as soon as
+ * the client takes what it has. Of any other chunk we may not hold up the slot, perhaps the head is to have
+ * it; but that this chunk is the head may be under way to us. Returns whether to try again.
+ */
+static bool wait_for_credit(struct worker *w, const struct chunk *c, int64_t give_up_ns)
+{
+    bool waits = c->head || now_ns() < give_up_ns;
+    if (waits)
+        worker_await(w, c->head ? INT64_MAX : give_up_ns);
+    return waits && !c->dropped && !w->stop && w->error == 0;
+}
+
+/* Sends it or keeps it, whichever is possible first. */
+static void send_or_keep(struct worker *w, struct chunk *c, struct parcel *p, bool last)
+{
+    const char *folder;
+    int rc = try_to_keep(w, c, p, &folder);
+    int64_t give_up_ns = now_ns() + HEAD_TOLD_NS;
+    while (rc < 0 && rc != -ENOMEM && wait_for_credit(w, c, give_up_ns)) {
+        if (outbox_empty(&c->outbox) && c->credit > 0) {
+            send_parcel(w, c, p, last);
+            return;
+        }
+        rc = try_to_keep(w, c, p, &folder);
+    }
+    if (rc < 0 && !c->dropped) {
         bool more = p->more;
-        fail_records(w, c, p, rc, c->job->spool);
+        fail_records(w, c, p, folder, rc);
         worker_check(w, outbox_put_small(&c->outbox, p));
         if (more)
             stop_item(w, c);
     }
-    if (!c->stopping)
+    if (!c->stopping && !c->dropped)
         run_yield(w);
 }
 
@@ -147,7 +183,7 @@ void deliver(struct worker *w, struct parcel *p, bool last)
     if (outbox_empty(&c->outbox) && c->credit > 0)
         send_parcel(w, c, p, last);
     else
-        keep(w, c, p);
+        send_or_keep(w, c, p, last);
     count_records(&w->run, c, p);
 }
 

@@ -102,6 +102,21 @@ void worker_listen(struct worker *w, int64_t until)
         ;
 }
 
+void worker_await(struct worker *w, int64_t until)
+{
+    struct pollfd item[] = {{.fd = w->link.fd, .events = POLLIN},
+                            {.fd = w->link.monitor_fd, .events = POLLIN}};
+    int64_t now = now_ns();
+    struct timespec left = time_until(w->link.look ? 0 : until, now);
+    if (ppoll(item, 2, until == INT64_MAX && !w->link.look ? NULL : &left, NULL) < 0)
+        worker_check(w, errno == EINTR ? 0 : -errno);
+    w->link.look |= item[0].revents != 0;
+    if (item[1].revents != 0)
+        worker_check(w, link_watch(&w->link));
+    while (w->link.look && w->error == 0 && !w->stop && serve(w, TURN))
+        ;
+}
+
 static void work(struct worker *w)
 {
     worker_check(w, link_watch(&w->link)); /* the descriptor tells of what comes after that */

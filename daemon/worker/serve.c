@@ -110,6 +110,7 @@ static void take_grant(struct worker *w, const struct message *m)
     if (m->grant.bytes >= PROTOCOL_COUNT_MAX ||
         __builtin_add_overflow(c->credit, (int64_t)m->grant.bytes, &c->credit))
         c->credit = INT64_MAX;
+    c->head = m->grant.head;
     deliver_waiting(w, c);
 }
 

@@ -85,6 +85,8 @@ int64_t now_ns(void);
 
 /* main.c: while an item is run here: sees to the daemon and to hosts that rest; waits for it until then. */
 void worker_listen(struct worker *w, int64_t until);
+/* While nothing else can go on: waits for the daemon, and takes what it says. */
+void worker_await(struct worker *w, int64_t until);
 
 /* serve.c: takes up to `most` messages from the daemon. Returns whether there may be more. */
 bool serve(struct worker *w, int most);

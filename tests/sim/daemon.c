@@ -335,7 +335,7 @@ static void act_on_worker(struct world *world, const struct action *action)
     } else if (action->type == ACTION_GRANT) {
         ledger_granted(world, worker, action);
         packet->bytes = action->grant.bytes;
-        if (strikes(world, FAULT_LOST_GRANT, 2)) {
+        if (action->grant.bytes > 0 && strikes(world, FAULT_LOST_GRANT, 2)) {
             packet_free(world, packet);
             return;
         }

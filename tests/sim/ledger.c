@@ -324,14 +324,30 @@ void ledger_parked(struct world *world, struct worker_model *worker, const struc
         hand_back_from(world, given, (uint32_t)packet->bytes);
 }
 
+/* Does the job's order wait for this chunk, and for no other one? */
+static bool is_head(const struct given *given)
+{
+    const struct ledger *ledger = given->ledger;
+    if (ledger->job->options.unordered)
+        return true;
+    for (uint64_t i = ledger->next_out; i < given->first; i++) {
+        if (ledger->items[i] == ITEM_QUEUED || ledger->items[i] == ITEM_GIVEN)
+            return false;
+    }
+    return true;
+}
+
 void ledger_granted(struct world *world, struct worker_model *worker, const struct action *action)
 {
     for (unsigned i = 0; i < worker->given_count; i++) {
         struct given *given = &worker->given[i];
         if (given->chunk != action->chunk)
             continue;
-        if (action->grant.bytes == 0 || !given->ledger->open || given->ledger->cancelled)
+        if ((action->grant.bytes == 0 && !action->grant.head) || !given->ledger->open ||
+            given->ledger->cancelled)
             broken(world, "grants", "chunk %" PRIu64 " gets %" PRIu64, given->chunk, action->grant.bytes);
+        if (action->grant.head && !is_head(given))
+            broken(world, "grants", "chunk %" PRIu64 " is told that it is the head", given->chunk);
         given->credit += (int64_t)action->grant.bytes;
         return;
     }

@@ -115,6 +115,7 @@ static void note(struct rig *rig, const struct action *action)
         break;
     case ACTION_GRANT:
         seen->credit = action->grant.bytes;
+        seen->head = action->grant.head;
         break;
     case ACTION_DROP:
         seen->client_gone = action->drop.client_gone;

@@ -22,6 +22,7 @@ struct seen {
     uint64_t ref, chunk, job, first;
     struct crew *crew;
     const void *function;  /* OVER's */
+    bool head;             /* GRANT's */
     uint64_t credit;       /* OPENED's, CREDIT's, CHUNK's, GRANT's, or what RESULTS cost */
     size_t blocks, frames; /* RESULTS: number, and bytes of all frames of records */
     size_t size;           /* of all the records */

@@ -208,7 +208,7 @@ struct message make(struct maker *k, enum message_type type)
         m.forget.job = ANY64(k);
         break;
     case MSG_GRANT:
-        m.grant.chunk = ANY64(k), m.grant.bytes = INDEX(k);
+        m.grant.chunk = ANY64(k), m.grant.bytes = INDEX(k), m.grant.head = BOOL(k);
         break;
     case MSG_YIELD:
     case MSG_RECALL:
@@ -311,7 +311,7 @@ bool same(const struct message *a, const struct message *b)
     case MSG_FORGET:
         return EQUAL(forget.job);
     case MSG_GRANT:
-        return EQUAL(grant.chunk) && EQUAL(grant.bytes);
+        return EQUAL(grant.chunk) && EQUAL(grant.bytes) && EQUAL(grant.head);
     case MSG_YIELD:
     case MSG_RECALL:
     case MSG_DROP:

@@ -71,11 +71,16 @@ static void refuses_results_without_credit(void **unused)
     begin(&s, 2, 1, plain);
     fill(&s, 2);
     assert_int_equal(piece(&s, 0, 2 << 20, true), 0); /* one message, however large */
-    /* It goes out; the client's credit is used up, and the head has more all the same. */
-    assert_int_equal(rig_take(&s.rig, ACTION_RESULTS)->size, 2 << 20);
+    /* Its worker hears at once that it is the head. */
     struct seen grant = *rig_take(&s.rig, ACTION_GRANT);
     assert_int_equal(grant.chunk, s.chunks[0].chunk);
+    assert_true(grant.head && grant.credit == 0);
+    /* It goes out; the client's credit is used up, and the head has more all the same. */
+    assert_int_equal(rig_take(&s.rig, ACTION_RESULTS)->size, 2 << 20);
+    grant = *rig_take(&s.rig, ACTION_GRANT);
+    assert_int_equal(grant.chunk, s.chunks[0].chunk);
     assert_int_equal(grant.credit, (2 << 20) + 32 - FIRST + (1 << 20)); /* to 1 MiB */
+    assert_true(grant.head);
     assert_int_equal(piece(&s, 0, 1 << 20, true), 0);
     /* That waits now, so there is no more. */
     rig_expect_none(&s.rig);
@@ -97,6 +102,7 @@ static void bounds_what_others_send(void **unused)
     struct scene s;
     begin(&s, 2, 1 << 20, plain);
     fill(&s, 2);
+    struct seen grant;
     uint64_t sent = 0;
     int grants = 0;
     for (;;) {
@@ -112,6 +118,9 @@ static void bounds_what_others_send(void **unused)
     assert_int_equal(piece(&s, 1, 1, true), -EPROTO);
     /* The head is through: the other one is. */
     assert_int_equal(piece(&s, 0, 1, false), 0);
+    grant = *rig_take(&s.rig, ACTION_GRANT);
+    assert_int_equal(grant.chunk, s.chunks[1].chunk);
+    assert_true(grant.head);
     rig_take(&s.rig, ACTION_RESULTS);
     assert_int_equal(next_of(&s.rig, ACTION_RESULTS).first, 1);
     uint64_t given_back = 0;

@@ -92,7 +92,7 @@ static void fields_have_the_order_of_the_page(void **state)
                  .kill_grace_ns = 6,
                  .spool = 7}},
         {.type = MSG_FORGET, .forget = {.job = 1}},
-        {.type = MSG_GRANT, .grant = {.chunk = 1, .bytes = 2}},
+        {.type = MSG_GRANT, .grant = {.chunk = 1, .bytes = 2, .head = true}},
     };
 #define BYTES(s)                                                                                             \
     {                                                                                                        \
@@ -129,7 +129,7 @@ static void fields_have_the_order_of_the_page(void **state)
         BYTES("\x97\x2d\x01\x02\xa1"
               "3\x84\xa7timeout\x04\xa7retries\x05\xa4halt\x02\xa4live\xc3\x06\x07"),
         BYTES("\x92\x2e\x01"),
-        BYTES("\x93\x2f\x01\x02"),
+        BYTES("\x94\x2f\x01\x02\xc3"),
     };
     _Static_assert(sizeof m / sizeof *m == sizeof bytes / sizeof *bytes, "one for each");
     for (size_t i = 0; i < sizeof m / sizeof *m; i++) {

@@ -294,6 +294,29 @@ static void test_granted_in_time(void **state)
     rig_stop(&rig);
 }
 
+/* Everything waits for this chunk: what there is no room for waits for credit, and nothing is lost. */
+static void test_head_waits_for_credit(void **state)
+{
+    struct rig rig;
+    struct call call;
+    (void)state;
+    rig_start(&rig);
+    rig_call(&rig, &call, "argument");
+    rig_job(&rig, JOB, KIND_COMMAND, NULL, &call, 1000000);
+    call_free(&call);
+    struct outcome *o = outcome_new();
+    rig_chunk(&rig, 1, JOB, 1, ITEMS("fill 50000000", "after it"));
+    rig_grant_head(&rig, 1, 0);
+    while (!o->ended) {
+        rig_take(&rig, 1, o, 1, o);
+        rig_grant_head(&rig, 1, 300000); /* about one message more */
+    }
+    assert_true(o->count >= 1);
+    assert_filled(&o->item[0], 50000000);
+    outcome_free(o);
+    rig_stop(&rig);
+}
+
 static void test_spool_limit(void **state)
 {
     struct rig rig;
@@ -315,7 +338,7 @@ static void test_spool_limit(void **state)
     assert_int_equal(o->item[1].kind, NOTE_ERROR);
     assert_true(o->item[1].len > 3000000);
     assert_true(o->item[1].len <= 5000000);
-    assert_non_null(strstr(o->item[1].text, "could not be kept: the limit of 5000000 bytes is reached"));
+    assert_non_null(strstr(o->item[1].text, ": the limit of 5000000 bytes is reached"));
     /* The room is there again. */
     rig_chunk(&rig, 2, JOB, 1, ITEMS("sleep 20", "fill 4000000"));
     while (!two->parked)
@@ -549,6 +572,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(test_printed, rig_tear_down),
         cmocka_unit_test_teardown(test_credit_and_parking, rig_tear_down),
         cmocka_unit_test_teardown(test_granted_in_time, rig_tear_down),
+        cmocka_unit_test_teardown(test_head_waits_for_credit, rig_tear_down),
         cmocka_unit_test_teardown(test_spool_limit, rig_tear_down),
         cmocka_unit_test_teardown(test_spool_without_folder, rig_tear_down),
         cmocka_unit_test_teardown(test_yield, rig_tear_down),

@@ -298,6 +298,12 @@ void rig_order(struct rig *rig, enum message_type type, uint64_t chunk, uint64_t
     send_header(rig, &m, false);
 }
 
+void rig_grant_head(struct rig *rig, uint64_t chunk, uint64_t bytes)
+{
+    struct message m = {.type = MSG_GRANT, .grant = {.chunk = chunk, .bytes = bytes, .head = true}};
+    send_header(rig, &m, false);
+}
+
 void rig_forget(struct rig *rig, uint64_t job)
 {
     const struct message m = {.type = MSG_FORGET, .forget = {.job = job}};

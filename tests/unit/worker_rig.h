@@ -78,6 +78,8 @@ void rig_records(struct rig *rig, uint64_t chunk, uint64_t job, uint64_t credit,
                  const uint32_t *lengths, uint32_t count, const void *bytes, size_t size);
 /* YIELD, RECALL, DROP, GRANT (value: the grace or the bytes). */
 void rig_order(struct rig *rig, enum message_type type, uint64_t chunk, uint64_t value);
+/* GRANT of so many bytes, saying that the chunk is the head. */
+void rig_grant_head(struct rig *rig, uint64_t chunk, uint64_t bytes);
 void rig_forget(struct rig *rig, uint64_t job);
 void rig_send(struct rig *rig, const void *data, size_t size, bool more);
 
