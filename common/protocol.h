@@ -339,6 +339,8 @@ enum note_kind {
     NOTE_REMARK = 9,    /* text: something on the function, to be shown once a job */
     NOTE_MAX = NOTE_REMARK,
 };
+/* REMARK's code. */
+enum { REMARK_PLAIN = 0, REMARK_BUFFERS = 1 /* a filter that answers at the end of its input only */ };
 
 /* What an item's processes used: three u64, little-endian. */
 enum { NOTE_USAGE_SIZE = 24 };

@@ -2,10 +2,8 @@
  * pmapc functions: what can be mapped.
  */
 #include "client/pmapc/connect.h"
-#include "client/pmapc/json.h"
 #include "client/pmapc/pmapc.h"
 #include "client/pmapc/query.h"
-#include "client/pmapc/tell.h"
 
 #include <stdio.h>
 
@@ -46,23 +44,6 @@ static void print_table(const msgpack_object *functions)
 
 int command_functions(const struct globals *globals, int argc, char **argv)
 {
-    bool json = false;
-    int status = query_options(argc, argv, help, &json);
-    if (status >= 0)
-        return status;
-    pmap *pool = NULL;
-    status = connect_pool(globals, CONNECT_START, &pool);
-    if (status != 0)
-        return status;
-    msgpack_unpacked answer;
-    msgpack_unpacked_init(&answer);
-    status = query_ask(pool, "functions", &answer);
-    if (status == 0 && json)
-        status = json_print(json_of_msgpack(&answer.data), stdout, JSON_INDENT(2));
-    else if (status == 0)
-        print_table(&answer.data);
-    msgpack_unpacked_destroy(&answer);
-    pmap_disconnect(pool);
-    int finished = tell_finish();
-    return status != 0 ? status : finished;
+    static const struct query query = {"functions", help, CONNECT_START, print_table};
+    return query_command(globals, argc, argv, &query);
 }

@@ -2,7 +2,6 @@
  * pmapc jobs: the jobs that are open, one's own in detail.
  */
 #include "client/pmapc/connect.h"
-#include "client/pmapc/json.h"
 #include "client/pmapc/pmapc.h"
 #include "client/pmapc/query.h"
 #include "client/pmapc/tell.h"
@@ -69,23 +68,6 @@ static void print_table(const msgpack_object *jobs)
 
 int command_jobs(const struct globals *globals, int argc, char **argv)
 {
-    bool json = false;
-    int status = query_options(argc, argv, help, &json);
-    if (status >= 0)
-        return status;
-    pmap *pool = NULL;
-    status = connect_pool(globals, CONNECT_ONLY, &pool);
-    if (status != 0)
-        return status;
-    msgpack_unpacked answer;
-    msgpack_unpacked_init(&answer);
-    status = query_ask(pool, "jobs", &answer);
-    if (status == 0 && json)
-        status = json_print(json_of_msgpack(&answer.data), stdout, JSON_INDENT(2));
-    else if (status == 0)
-        print_table(&answer.data);
-    msgpack_unpacked_destroy(&answer);
-    pmap_disconnect(pool);
-    int finished = tell_finish();
-    return status != 0 ? status : finished;
+    static const struct query query = {"jobs", help, CONNECT_ONLY, print_table};
+    return query_command(globals, argc, argv, &query);
 }

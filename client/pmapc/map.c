@@ -217,14 +217,22 @@ static bool is_file(const char *source)
     return there;
 }
 
-static void use_python(struct map *map)
+/* Returns 0 or an exit status. */
+static int use_python(struct map *map)
 {
+    size_t len = strlen(map->python);
+    if (len == 0)
+        return misused("--python needs an expression, or FILE.py:FUNCTION");
+    if (len > 3 && strcmp(map->python + len - 3, ".py") == 0 && access(map->python, F_OK) == 0)
+        return misused("--python %s: which function of it? Say --python %s:FUNCTION", map->python,
+                       map->python);
     map->argv[0] = map->python;
     map->work.call.kind = PMAP_PYTHON;
     map->work.call.argv = map->argv;
     map->work.call.file = is_file(map->python);
     map->work.call.name = "python";
     map->work.name = map->python;
+    return 0;
 }
 
 /* "./lib.so:name": the last colon counts, and the file's name is made absolute. Returns 0 or an exit status.
@@ -283,10 +291,8 @@ static int choose(struct map *map)
         use_command(map);
         return 0;
     }
-    if (map->python) {
-        use_python(map);
-        return 0;
-    }
+    if (map->python)
+        return use_python(map);
     if (!map->function) {
         tell("map: which function? (see 'pmapc map --help' and 'pmapc functions')");
         return STATUS_USAGE;

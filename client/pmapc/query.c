@@ -3,7 +3,7 @@
  */
 #include "client/pmapc/query.h"
 
-#include "client/pmapc/connect.h"
+#include "client/pmapc/json.h"
 #include "client/pmapc/options.h"
 #include "client/pmapc/tell.h"
 
@@ -34,7 +34,9 @@ int query_options(int argc, char **argv, const char *help, bool *json)
     return optind < argc ? options_extra(argv[0], argv[optind]) : -1;
 }
 
-int query_ask(pmap *pool, const char *what, msgpack_unpacked *answer)
+/* Asks, and unpacks the answer into *answer, which is initialised. Returns 0 or an exit status, having told.
+ */
+static int ask(pmap *pool, const char *what, msgpack_unpacked *answer)
 {
     const void *data = NULL;
     size_t size = 0;
@@ -51,6 +53,29 @@ int query_ask(pmap *pool, const char *what, msgpack_unpacked *answer)
         return STATUS_NO_POOL;
     }
     return 0;
+}
+
+int query_command(const struct globals *globals, int argc, char **argv, const struct query *query)
+{
+    bool json = false;
+    int status = query_options(argc, argv, query->help, &json);
+    if (status >= 0)
+        return status;
+    pmap *pool = NULL;
+    status = connect_pool(globals, query->mode, &pool);
+    if (status != 0)
+        return status;
+    msgpack_unpacked answer;
+    msgpack_unpacked_init(&answer);
+    status = ask(pool, query->what, &answer);
+    if (status == 0 && json)
+        status = json_print(json_of_msgpack(&answer.data), stdout, JSON_INDENT(2));
+    else if (status == 0)
+        query->print(&answer.data);
+    msgpack_unpacked_destroy(&answer);
+    pmap_disconnect(pool);
+    int finished = tell_finish();
+    return status != 0 ? status : finished;
 }
 
 const msgpack_object *query_field(const msgpack_object *map, const char *key)

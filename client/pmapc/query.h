@@ -4,7 +4,7 @@
 #ifndef PMAPC_QUERY_H
 #define PMAPC_QUERY_H
 
-#include "client/libpmap/pmap.h"
+#include "client/pmapc/connect.h"
 
 #include <msgpack.h>
 #include <stdbool.h>
@@ -15,11 +15,15 @@
  */
 int query_options(int argc, char **argv, const char *help, bool *json);
 
-/*
- * Asks the daemon and unpacks its answer into *answer, an initialised msgpack_unpacked that the caller
- * destroys. Returns 0 or an exit status, having told.
- */
-int query_ask(pmap *pool, const char *what, msgpack_unpacked *answer);
+struct query {
+    const char *what; /* as pmap_query wants it */
+    const char *help;
+    enum connect_mode mode;
+    void (*print)(const msgpack_object *answer); /* for people; with --json it is printed as JSON */
+};
+
+/* A whole subcommand that asks the daemon one thing. Returns the exit status. */
+int query_command(const struct globals *globals, int argc, char **argv, const struct query *query);
 
 /* The value of that key, or NULL when there is none or `map` is no map. */
 const msgpack_object *query_field(const msgpack_object *map, const char *key);

@@ -45,9 +45,8 @@ void results_drop_chunk(struct core *core, struct chunk *chunk)
     chunk->held = 0;
 }
 
-/* Items of a chunk at least, once its worker has remarked upon the function: as many as make up for a
- * process. */
-enum { REMARKED_COUNT = 1000 };
+/* Items of a chunk at least where each chunk takes a process of its own: as many as make up for it. */
+enum { BUFFERING_COUNT = 1000 };
 
 /* Takes in what the results' notes say of the job itself. */
 static void heed_notes(struct job *job, const struct batch *batch)
@@ -56,9 +55,8 @@ static void heed_notes(struct job *job, const struct batch *batch)
         struct note note = note_load(batch->notes + (size_t)NOTE_SIZE * i);
         if (note.kind == NOTE_ATTEMPTS && note.code > 1)
             job->report.retried += note.code - 1U;
-        /* A filter that buffers answers at the end of its input only, so that each chunk costs a process. */
-        if (note.kind == NOTE_REMARK && job->lasting)
-            job->least_count = REMARKED_COUNT;
+        if (note.kind == NOTE_REMARK && note.code == REMARK_BUFFERS && job->lasting)
+            job->least_count = BUFFERING_COUNT;
     }
 }
 

@@ -236,7 +236,9 @@ for line in sys.stdin: print(line.upper(), end="")' ::: x y
     expect 1 pmapc map --filter -j 1 -- sed -u '/3/d' < <(seq 5)
     complains 'item [0-9]+: '
     expect 1 pmapc map --filter -j 1 -- sed -u 'p' < <(seq 5)
-    complains 'item [0-9]+: '
+    complains 'item [0-9]+: the filter answered more lines'
+    expect 1 pmapc map --filter -j 1 -- grep 3 < <(seq 5)
+    complains 'item [0-9]+: the filter answered fewer lines'
     expect 1 pmapc map --filter -j 1 -- awk '{ if ($1 == 3) exit 7; print; fflush() }' < <(seq 5)
     complains 'item 3: '
     printf '1\n2\n4\n5\n' | same out
@@ -303,6 +305,53 @@ for line in sys.stdin: print(line.upper(), end="")' ::: x y
     seq 1000000 | same out
     expect 0 pmapc map --pipe -c 10 --line-buffer -- cat < <(seq 100)
     seq 100 | same out
+}
+
+# The daemon anew, with a disk of its own at $T/small that holds 8 MB.
+start_with_small_disk() {
+    ! under_tsan || skip "too much output for ThreadSanitizer"
+    [ "$(id -u)" = 0 ] || skip "only root can mount a small disk"
+    unshare -m true || skip "no mount may be made here"
+    mkdir small bin
+    printf '#!/bin/sh\nexec unshare -m sh -c %s "$0" "$@"\n' \
+        "'mount -t tmpfs -o size=8m,mode=1777 none $T/small && exec $PMAP_BIN/pmapd \"\$@\"'" >bin/pmapd
+    chmod 755 bin/pmapd
+    stop_daemon
+    PATH=$T/bin:$PATH start_daemon
+}
+
+disk_is_full() {
+    [ "$(nsenter -t "$DAEMON" -m df --output=avail "$T/small" | tail -n 1)" -lt 300 ]
+}
+
+@test "a full disk: what waits behind the head and cannot be kept fails, and says where" {
+    start_with_small_disk
+    cat >lines <<'LINES'
+until [ -e go ]; do sleep 0.02; done; yes head | head -c 30000000
+yes behind | head -c 30000000
+echo third
+LINES
+    TMPDIR=$T/small background_sh 'pmapc run -a lines >out 2>err'
+    until_true 40 status_is busy 1 held_bytes '>=1000000' # the second one is over
+    touch go
+    ended $PID 1
+    yes head | head -c 30000000 | cmp - <(head -c 30000000 out)
+    [ "$(tail -c 6 out)" = third ]
+    complains "item 2: its output of over [0-9]+ bytes could not be kept in $T/small: no space left"
+    [ "$(wc -l <err)" = 1 ]
+}
+
+@test "a full disk: the head waits for a slow client, and nothing is lost" {
+    start_with_small_disk
+    mkfifo pipe
+    TMPDIR=$T/small background_sh 'pmapc run ::: "yes head | head -c 60000000; echo" "echo next" >pipe 2>err'
+    exec 7<pipe
+    until_true 60 disk_is_full
+    always 20 disk_is_full
+    cat <&7 >all
+    ended $PID 0
+    { yes head | head -c 60000000; echo; echo next; } | same all
+    silent
 }
 
 @test "output that has to wait goes to /tmp where TMPDIR is no folder" {

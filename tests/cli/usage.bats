@@ -71,6 +71,9 @@ shows() {
     usage '--joblog.*twice' map --joblog a --joblog b square
     usage '--results.*twice' run --results a --results b
     usage 'needs a value' map --python
+    usage 'needs an expression' map --python ''
+    : >m.py
+    usage 'which function' map --python m.py
     usage 'needs a value' map -n
     usage "did you mean '--filter'" map --fliter -- cat
     usage "did you mean '--timeout'" run --timeuot 3

@@ -383,10 +383,14 @@ static void died(struct job *job)
         snprintf(failure.text, sizeof failure.text, "the filter closed its output before it answered");
     else if (closed && status == 0)
         snprintf(failure.text, sizeof failure.text, "the filter answered fewer lines than it was given");
+    else if (closed && !killed)
+        snprintf(failure.text, sizeof failure.text,
+                 "the filter answered fewer lines than it was given and exited with status %d",
+                 WEXITSTATUS(status));
     else if (!killed)
         snprintf(failure.text, sizeof failure.text, "the filter exited with status %d before it answered",
                  WEXITSTATUS(status));
-    bool all = closed && !killed && status == 0;
+    bool all = closed && !hung && !killed && status == 0;
     do {
         output_rewind(&job->output);
         f.attempts = all ? job->retries : f.attempts;
@@ -403,7 +407,7 @@ static void remark(struct job *job)
                  "'%.100s' has its input and answers nothing: it may buffer its output; closing its input "
                  "to flush it",
                  job->argv[0]);
-    arena_note(&job->output.view, NOTE_REMARK, 0, text, (size_t)len);
+    arena_note(&job->output.view, NOTE_REMARK, REMARK_BUFFERS, text, (size_t)len);
 }
 
 static int64_t deadline_ns(const struct job *job)
