@@ -222,8 +222,6 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
     worker->ran++;
     job->last_count = chunk->items.count;
     job->in_flight_cost += slice_cost(&chunk->items);
-    job->report.chunks++;
-    core->chunks_done++;
     chunk_insert(job, chunk);
 
     if (!shares_job(worker, chunk, false))

@@ -139,6 +139,10 @@ int core_worked(struct core *core, struct worker *worker, uint64_t id, struct ba
     struct slice items = cut_unanswered(chunk, count);
     uint64_t input_cost = count > 0 ? slice_cost(&items) : 0;
     if (batch != NULL) {
+        if (chunk->done == 0 && !chunk->in_piece) { /* one that is taken back unrun was none */
+            job->report.chunks++;
+            core->chunks_done++;
+        }
         int rc = results_add(core, chunk, batch, input_cost);
         if (rc < 0)
             return rc;
