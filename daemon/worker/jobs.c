@@ -31,8 +31,8 @@ static int take_call(struct job *job, const void *data, size_t size)
     call_init(&job->call);
     if (size > 0)
         rc = call_decode(data, size, &job->call, &why);
-    if (rc == -ENOMEM)
-        return rc;
+    if (rc == -ENOMEM) /* it may claim to be larger than it is: no reason for the worker to end */
+        why = "the call needs more memory than there is";
     if (rc == 0 && !(why = what_is_missing(job)))
         return 0;
     job_fail(job, why ? why : "the call makes no sense");

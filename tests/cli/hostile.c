@@ -123,7 +123,7 @@ static bool is_wanted(const struct attack *attack, char **names, int count)
 
 static int run_all(struct arena *a, char **names, int count)
 {
-    const struct attack *const tables[] = {session_attacks,   header_attacks, job_attacks,
+    const struct attack *const tables[] = {session_attacks,   header_attacks, job_attacks, call_attacks,
                                            transport_attacks, load_attacks,   fuzz_attacks};
     unsigned number = 0, failed = 0;
     for (size_t t = 0; t < COUNT_OF(tables); t++) {

@@ -58,8 +58,8 @@ struct attack {
     bool stranger;     /* the peer of `breach` says no HELLO first */
     const char *words; /* that the ERROR's text must have, NULL: any text */
 };
-extern const struct attack session_attacks[], header_attacks[], job_attacks[], transport_attacks[],
-    load_attacks[], fuzz_attacks[]; /* each ends with a NULL name */
+extern const struct attack session_attacks[], header_attacks[], job_attacks[], call_attacks[],
+    transport_attacks[], load_attacks[], fuzz_attacks[]; /* each ends with a NULL name */
 
 /* Notes why an attack has failed (the first time); false. */
 bool complain(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
