@@ -43,11 +43,28 @@ static void change(struct chunk *chunk, int64_t credit)
     set_thirsty(chunk, chunk->counted && chunk->credit <= chunk->low);
 }
 
+/* What the head's credit is brought to. */
+static int64_t head_level(const struct core *core)
+{
+    uint64_t first = core->config.first_credit, most = core->config.head_credit;
+    return (int64_t)(most > first ? most : first);
+}
+
+/*
+ * As much as its results are expected to cost, and as much again, within its part of the job's window: a chunk
+ * whose credit does not last is cut short, and its worker has to keep results. (A million numbers squared in
+ * Python, 2 slots: 530 to 3900 chunks, 1.3 to 2.6 s, with the least credit for all; see the figures.)
+ */
 void grants_begin(struct core *core, struct chunk *chunk)
 {
+    const struct job *job = chunk->job;
+    uint64_t least = core->config.first_credit;
+    uint64_t part = job->in_window / (2 * order_slots(core, job));
+    double expected = 2 * job->growth * (double)slice_cost(&chunk->items);
+    uint64_t credit = expected < (double)part ? (uint64_t)expected : part;
     chunk->metered = true;
-    chunk->credit = (int64_t)core->config.first_credit;
-    chunk->low = chunk->credit / 2;
+    chunk->credit = (int64_t)(credit > least ? credit : least);
+    chunk->low = (chunk->credit < head_level(core) ? chunk->credit : head_level(core)) / 2;
 }
 
 void grants_count(struct chunk *chunk)
@@ -114,13 +131,13 @@ void grants_look(struct core *core, struct job *job)
     if (TAILQ_EMPTY(&job->thirsty) || job->cancelled || job->session == NULL)
         return;
     struct chunk *head = head_of(job);
-    int64_t first = (int64_t)core->config.first_credit, most = (int64_t)core->config.head_credit;
+    int64_t first = (int64_t)core->config.first_credit;
     if (head != NULL && head->thirsty && !head->head) {
         head->head = true; /* where its worker has no room, it waits for credit rather than lose anything */
         tell(core, head);
     }
     if (head != NULL && head->thirsty && job->ready_cost < core->config.head_credit)
-        grant(core, head, most > first ? most : first);
+        grant(core, head, head_level(core));
     struct chunk *chunk, *next;
     for (chunk = TAILQ_FIRST(&job->thirsty); chunk != NULL; chunk = next) {
         next = TAILQ_NEXT(chunk, thirst_link);
