@@ -25,6 +25,13 @@ enum {
     AHEAD_NS = 20 * NS_PER_MS, /* of work that it may be given ahead */
     AHEAD_FIRST = 16,          /* items, before it is known what they take */
     AHEAD_LEAST = 2,
+    /*
+     * One that answers faster than this, and has enough to go on with, is left alone for a while between two
+     * reads: it would wake us for every line that it writes (of 0.94 s of CPU time for 110,000 lines of sed
+     * that took 0.2 s).
+     */
+    FAST_NS = 20000,
+    NAP_NS = 300000,
     SETTLE_NS = 20 * NS_PER_MS, /* for it to come to rest after the last answer */
     SETTLE_STEP_NS = 50000,
 };
@@ -47,6 +54,7 @@ static struct filter {
     size_t at, filled;
     int64_t share_ns; /* the time of each answer in the buffer */
     int64_t last_ns;  /* when the answer before came */
+    int64_t read_ns;  /* when to read again */
     int64_t full_since_ns;
     uint64_t offset;   /* of the present item */
     uint64_t attempts; /* at the present item that have failed */
@@ -115,6 +123,15 @@ static void learn(int64_t took_ns, int64_t answers)
     f.each_ns = f.each_ns > 0 ? (3 * f.each_ns + each_ns) / 4 : each_ns;
     uint64_t ahead = (uint64_t)(AHEAD_NS / f.each_ns);
     f.ahead = ahead < AHEAD_LEAST ? AHEAD_LEAST : ahead;
+}
+
+/* When to read again, having read now. */
+static int64_t next_read_ns(const struct job *job, int64_t now)
+{
+    uint64_t item = job->output.view.item;
+    int64_t rest = f.feed.item > item ? (int64_t)(f.feed.item - item) : 0;
+    bool naps = f.each_ns > 0 && f.each_ns < FAST_NS && rest * f.each_ns > 2 * NAP_NS;
+    return naps ? now + NAP_NS : 0;
 }
 
 static int launch(struct job *job, char why[NOTE_TEXT])
@@ -314,6 +331,7 @@ static void read_answers(struct job *job)
         f.share_ns = took_ns / lines;
         f.last_ns = now;
     }
+    f.read_ns = next_read_ns(job, now);
     progress(now);
 }
 
@@ -428,12 +446,16 @@ static void wait_for_events(const struct job *job, struct pollfd polled[POLLED])
 {
     const struct output *o = &job->output;
     bool writes = !feed_over(&f.feed), reads = !o->full;
+    bool naps = reads && f.read_ns > 0 && now_ns() < f.read_ns;
     polled[SOCKET] = (struct pollfd){.fd = job->link.socket, .events = POLLIN};
     polled[SIGNALS] = (struct pollfd){.fd = job->signals, .events = POLLIN};
     polled[IN] = (struct pollfd){.fd = writes ? f.life.process.in : -1, .events = POLLOUT};
-    polled[OUT] = (struct pollfd){.fd = reads && !f.at_end ? f.life.process.out : -1, .events = POLLIN};
+    polled[OUT] =
+        (struct pollfd){.fd = reads && !naps && !f.at_end ? f.life.process.out : -1, .events = POLLIN};
     polled[ERR] = (struct pollfd){.fd = reads ? f.life.process.err : -1, .events = POLLIN};
     int64_t until = earlier(output_tell_ns(o), deadline_ns(job));
+    if (naps)
+        until = earlier(until, f.read_ns);
     if (may_stall(job))
         until = earlier(until, f.stall.look_ns);
     else if (!all_given() && !writes && reads)
