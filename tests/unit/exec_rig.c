@@ -248,7 +248,9 @@ static void take(struct rig *rig, bool all)
         r->wall_ns = times[rig->taken];
         r->done = true;
     }
-    if (all && rig->taken < rig->count) {
+    /* With more done since, some of these bytes are not the present item's. */
+    if (all && rig->taken < rig->count &&
+        atomic_load_explicit(&a->done, memory_order_acquire) == rig->taken) {
         uint64_t rest = bytes - rig->bytes_taken;
         text_add(&rig->results[rig->taken].out, base + a->bytes + rig->bytes_taken, rest);
         rig->bytes_taken += rest;

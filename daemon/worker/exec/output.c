@@ -40,6 +40,7 @@ static void output_full(struct output *o)
     if (o->full)
         return;
     o->full = true;
+    o->shown = o->view.item;
     o->link->resumed = false;
     arena_show(&o->view, o->view.bytes_used);
     link_send(o->link, HOST_FULL);
@@ -50,7 +51,6 @@ bool output_resumed(struct output *o)
     if (!o->full || !o->link->resumed)
         return false;
     o->full = o->link->resumed = false;
-    o->shown = o->view.item;
     arena_resumed(&o->view);
     return true;
 }
@@ -291,9 +291,10 @@ void output_done(struct output *o, uint64_t wall_ns, int64_t now)
         output_tell(o, now);
 }
 
+/* Not between FULL and RESUME: the worker would take what it has taken already for what came since. */
 int64_t output_tell_ns(const struct output *o)
 {
-    return o->shown < o->view.item ? o->told_ns + TELL_NS : NEVER_NS;
+    return o->shown < o->view.item && !o->full ? o->told_ns + TELL_NS : NEVER_NS;
 }
 
 void output_tell(struct output *o, int64_t now)
