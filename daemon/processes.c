@@ -1,5 +1,4 @@
-/* Worker processes: whom they belong to, how they come and go; see processes.h. What they say is in serve.c.
- */
+/* Worker processes: how they come and go; see processes.h. What they say is in serve.c. */
 #include "daemon/processes.h"
 
 #include "daemon/broker_state.h"
@@ -50,9 +49,8 @@ int processes_init(struct processes *p, void *context, int launcher)
     const int64_t largest = PROTOCOL_MESSAGE_MAX;
     size_t size = sizeof p->fd;
     memset(p, 0, sizeof *p);
-    LIST_INIT(&p->identities);
     LIST_INIT(&p->list);
-    TAILQ_INIT(&p->identifying);
+    identities_init(&p->identities);
     p->launcher = launcher;
     p->next_token = 1;
     /* The broker never waits for the launcher: what it cannot be told now it is told later. */
@@ -88,12 +86,7 @@ void processes_free(struct processes *p)
     struct process *process;
     while ((process = LIST_FIRST(&p->list)) != NULL)
         forget_process(p, process);
-    struct identity *identity;
-    while ((identity = LIST_FIRST(&p->identities)) != NULL) {
-        LIST_REMOVE(identity, link);
-        free(identity->slots);
-        free(identity);
-    }
+    identities_free(&p->identities);
     if (p->socket != NULL)
         zmq_socket_monitor(p->socket, NULL, 0);
     if (p->doorman != NULL)
@@ -104,181 +97,15 @@ void processes_free(struct processes *p)
         close(p->launcher);
 }
 
-/*** Identities ***/
+/*** Starting ***/
 
-static uint32_t new_token(struct processes *p)
+uint32_t processes_token(struct processes *p)
 {
     uint32_t token = p->next_token++;
     if (p->next_token == 0)
         p->next_token = 1;
     return token;
 }
-
-/* The identity of a context, made when it is new; NULL when memory is short. */
-static struct identity *identity_of(struct broker *broker, uint32_t context, uid_t uid)
-{
-    struct processes *p = &broker->processes;
-    struct identity *identity;
-    LIST_FOREACH (identity, &p->identities, link) {
-        if (identity->context == context)
-            return identity;
-    }
-    identity = calloc(1, sizeof *identity);
-    if (identity == NULL)
-        return NULL;
-    identity->context = context;
-    identity->uid = uid;
-    TAILQ_INIT(&identity->clients);
-    if (core_crew_new(broker->core, identity, &identity->crew) < 0) {
-        free(identity);
-        return NULL;
-    }
-    LIST_INSERT_HEAD(&p->identities, identity, link);
-    return identity;
-}
-
-/* Frees it when nobody is of it any more. */
-static void identity_drop(struct broker *broker, struct identity *identity)
-{
-    if (!TAILQ_EMPTY(&identity->clients) || identity->workers > 0 ||
-        core_crew_free(broker->core, identity->crew) < 0)
-        return;
-    LIST_REMOVE(identity, link);
-    free(identity->slots);
-    free(identity);
-}
-
-/* One of its workers is no more. */
-static void identity_left(struct broker *broker, struct identity *identity)
-{
-    identity->workers--;
-    identity_drop(broker, identity);
-}
-
-/* The lowest number that no worker of this identity has; 0 when memory is short. */
-static unsigned free_slot(struct identity *identity)
-{
-    unsigned slot = 1;
-    while (slot < identity->slot_count && identity->slots[slot])
-        slot++;
-    if (slot >= identity->slot_count) {
-        unsigned count = identity->slot_count != 0 ? 2 * identity->slot_count : 8;
-        uint8_t *slots = realloc(identity->slots, count);
-        if (slots == NULL)
-            return 0;
-        memset(slots + identity->slot_count, 0, count - identity->slot_count);
-        identity->slots = slots;
-        identity->slot_count = count;
-    }
-    return slot;
-}
-
-/*
- * Ends the open jobs that need processes: all of one client's, or of all clients of an identity (client
- * NULL).
- */
-static void fail_jobs(struct broker *broker, const struct client *client, const struct identity *identity,
-                      unsigned code, const char *text, int64_t now_ns)
-{
-    const void *cursor = NULL;
-    struct job_view view;
-    size_t count = 0, room = 0;
-    uint64_t *ids = NULL;
-    while (core_job_next(broker->core, &cursor, &view)) {
-        const struct client *of = session_cookie(core_job_session(core_job_by_id(broker->core, view.id)));
-        if (callee_of(view.function) == NULL || (client != NULL ? of != client : of->identity != identity))
-            continue;
-        if (count == room) {
-            room = room != 0 ? 2 * room : 64;
-            uint64_t *more = reallocarray(ids, room, sizeof *ids);
-            if (more == NULL)
-                break; /* the others fail the next time */
-            ids = more;
-        }
-        ids[count++] = view.id;
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct job *job = core_job_by_id(broker->core, ids[i]);
-        if (job != NULL)
-            serve_fail(broker, job, code, text, now_ns);
-    }
-    free(ids);
-}
-
-static void ask_identity(struct broker *broker, struct client *client, int64_t now_ns)
-{
-    struct processes *p = &broker->processes;
-    int fd = clients_descriptor(&broker->clients, client);
-    struct record record = {.type = RECORD_IDENTIFY, .token = new_token(p)};
-    int rc = fd >= 0 ? record_send(p->launcher, &record, fd) : -ECONNRESET;
-    if (rc == 0) {
-        client->identity_token = record.token;
-        TAILQ_INSERT_TAIL(&p->identifying, client, identity_link);
-    } else if (fd >= 0) {
-        fail_jobs(broker, client, NULL, PERR_MEMORY, "the launcher is too busy to start a process; try again",
-                  now_ns);
-    } /* else it has gone, and the monitor will say so */
-    if (fd >= 0)
-        close(fd);
-}
-
-void processes_identify(struct broker *broker, struct client *client)
-{
-    if (client->identity == NULL && client->identity_token == 0)
-        ask_identity(broker, client, broker_now());
-}
-
-void processes_client_gone(struct broker *broker, struct client *client)
-{
-    if (client->identity_token != 0)
-        TAILQ_REMOVE(&broker->processes.identifying, client, identity_link);
-    client->identity_token = 0;
-    struct identity *identity = client->identity;
-    if (identity == NULL)
-        return;
-    client->identity = NULL;
-    TAILQ_REMOVE(&identity->clients, client, identity_link);
-    identity_drop(broker, identity);
-}
-
-/* The client that was asked about with this token; it is not any more. NULL: it has gone. */
-static struct client *asked_about(struct processes *p, uint32_t token)
-{
-    struct client *client;
-    TAILQ_FOREACH (client, &p->identifying, identity_link) {
-        if (client->identity_token == token)
-            break;
-    }
-    if (client != NULL) {
-        TAILQ_REMOVE(&p->identifying, client, identity_link);
-        client->identity_token = 0;
-    }
-    return client;
-}
-
-static void take_context(struct broker *broker, const struct record *record, int64_t now_ns)
-{
-    struct client *client = asked_about(&broker->processes, record->token);
-    if (client == NULL || client->session == NULL)
-        return;
-    if (record->uid != client->uid) { /* never: but it would be the worst thing to be wrong about */
-        log_error("the launcher takes a client of uid %u for one of uid %u", (unsigned)client->uid,
-                  (unsigned)record->uid);
-        fail_jobs(broker, client, NULL, PERR_REFUSED, "the launcher and the daemon disagree on your uid",
-                  now_ns);
-        return;
-    }
-    struct identity *identity = identity_of(broker, record->context, record->uid);
-    if (identity == NULL) {
-        fail_jobs(broker, client, NULL, PERR_MEMORY, protocol_error_text(PERR_MEMORY), now_ns);
-        return;
-    }
-    client->identity = identity;
-    TAILQ_INSERT_TAIL(&identity->clients, client, identity_link);
-    core_session_crew(broker->core, client->session, identity->crew, now_ns);
-}
-
-/*** Starting ***/
 
 /* A worker that was asked for does not come, or has gone before it could do anything. */
 static void start_failed(struct broker *broker, struct identity *identity, int error, const char *text,
@@ -289,14 +116,14 @@ static void start_failed(struct broker *broker, struct identity *identity, int e
     if (!for_ever && ++identity->failures < FAILURES_MAX)
         return;
     identity->failures = 0;
-    fail_jobs(broker, NULL, identity, for_ever ? PERR_REFUSED : PERR_LIMIT, text, now_ns);
+    identities_fail_jobs(broker, NULL, identity, for_ever ? PERR_REFUSED : PERR_LIMIT, text, now_ns);
 }
 
 void processes_start(struct broker *broker, struct identity *identity, int64_t now_ns)
 {
     struct processes *p = &broker->processes;
     struct process *process = calloc(1, sizeof *process);
-    unsigned slot = process != NULL ? free_slot(identity) : 0;
+    unsigned slot = process != NULL ? identity_slot(identity) : 0;
     const struct client *client;
     int fd = -1;
     TAILQ_FOREACH (client, &identity->clients, identity_link) {
@@ -304,7 +131,7 @@ void processes_start(struct broker *broker, struct identity *identity, int64_t n
         if (fd >= 0)
             break;
     }
-    struct record record = {.type = RECORD_START, .token = new_token(p), .slot = slot};
+    struct record record = {.type = RECORD_START, .token = processes_token(p), .slot = slot};
     int rc = slot == 0 ? -ENOMEM : fd < 0 ? -ECONNRESET : record_send(p->launcher, &record, fd);
     if (fd >= 0)
         close(fd);
@@ -398,13 +225,7 @@ static void refused(struct broker *broker, const struct record *record, int64_t 
         identity_left(broker, identity);
         return;
     }
-    struct client *client = asked_about(&broker->processes, record->token);
-    if (client == NULL)
-        return;
-    bool for_ever = record->error == EPERM || record->error == EACCES;
-    if (for_ever)
-        memcpy(client->identity_refusal, record->text, sizeof client->identity_refusal);
-    fail_jobs(broker, client, NULL, for_ever ? PERR_REFUSED : PERR_LIMIT, record->text, now_ns);
+    identities_refused(broker, record, now_ns);
 }
 
 /*** Ending ***/
@@ -460,7 +281,7 @@ void processes_launcher(struct broker *broker, int64_t now_ns)
     while (!broker->failed && (rc = record_receive(broker->processes.launcher, 0, &record, &fd)) > 0) {
         switch (record.type) {
         case RECORD_CONTEXT:
-            take_context(broker, &record, now_ns);
+            identities_take(broker, &record, now_ns);
             break;
         case RECORD_LISTENING:
             listening(broker, &record, fd);
@@ -619,9 +440,5 @@ void processes_over(struct broker *broker, uint64_t job)
                                  false);
     }
     /* That may have been the last thing that somebody who has left had here. */
-    struct identity *identity, *next;
-    for (identity = LIST_FIRST(&broker->processes.identities); identity != NULL; identity = next) {
-        next = LIST_NEXT(identity, link);
-        identity_drop(broker, identity);
-    }
+    identities_sweep(broker);
 }

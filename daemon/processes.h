@@ -1,6 +1,6 @@
 /*
- * Worker processes, as the broker knows them: the launcher that starts and kills them, the socket over which
- * they speak the worker protocol, the identities whose workers they are. What a worker may do is the core's
+ * Worker processes, as the broker knows them: the launcher that starts and kills them, and the socket over
+ * which they speak the worker protocol. What a worker may do is the core's
  * to say; who it is, the launcher's. A worker is no more trusted than a client: one that breaks the protocol
  * is killed, and only its own user is the worse for it. Broker's thread only.
  */
@@ -10,28 +10,13 @@
 #include "common/protocol.h"
 #include "daemon/clients.h"
 #include "daemon/core/core.h"
+#include "daemon/identities.h"
 #include "daemon/launcher/records.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
-
-/*
- * Whom workers can be shared among: the launcher's "context". Its crew in the core has it as its cookie. It
- * lives while a client or a worker is of it.
- */
-struct identity {
-    LIST_ENTRY(identity) link;
-    uint32_t context; /* the launcher's number */
-    uid_t uid;
-    struct crew *crew;
-    TAILQ_HEAD(, client) clients; /* of this identity that are connected */
-    unsigned workers;             /* started, and not known to have ended */
-    unsigned failures;            /* starts that failed, since the last one that did not */
-    uint8_t *slots;               /* by number from 1 on: is it some worker's? */
-    unsigned slot_count;          /* of `slots` */
-};
 
 /* A worker, from START on. */
 struct process {
@@ -71,10 +56,9 @@ struct processes {
     int fd;
     void *doorman; /* the socket's monitor; door_fd becomes readable when somebody has come */
     int door_fd;
-    LIST_HEAD(, identity) identities;
+    struct identities identities;
     LIST_HEAD(, process) list;
     struct process *by_id;
-    TAILQ_HEAD(, client) identifying; /* clients whose identity was asked for */
     uint32_t next_token;
     struct stranger strangers[STRANGERS_MAX];
     unsigned stranger_count;
@@ -96,11 +80,8 @@ int64_t processes_tick(struct broker *broker, int64_t now_ns);
 /* Lets in who has turned out to be a worker, cuts whose time is over. Returns when the next one's is. */
 int64_t processes_strangers(struct processes *p, int64_t now_ns);
 
-/* Asks for the client's identity, unless that has been done; its session then gets a crew, or its jobs are
- * refused. */
-void processes_identify(struct broker *broker, struct client *client);
-/* The client is gone. */
-void processes_client_gone(struct broker *broker, struct client *client);
+/* A number for a question to the launcher, never 0. */
+uint32_t processes_token(struct processes *p);
 
 /* It was told to drop a chunk: it is killed if it does not do so. */
 void processes_drop(struct process *process, int64_t grace_ns, int64_t now_ns);

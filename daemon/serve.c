@@ -31,7 +31,7 @@ void serve_gone(void *cookie, struct client *client)
     if (client->session != NULL)
         core_session_close(broker->core, client->session, broker_now());
     client->session = NULL;
-    processes_client_gone(broker, client);
+    identities_client_gone(broker, client);
 }
 
 void serve_refuse(struct broker *broker, struct client *client, unsigned code, const char *text,
@@ -291,7 +291,7 @@ static void serve_open(struct broker *broker, struct client *client, const struc
     if (rc < 0)
         job_breach(broker, client, rc, "OPEN: its items reach into what is done", now_ns);
     else if (callee != NULL)
-        processes_identify(broker, client); /* last: where it cannot be asked for, the job ends here */
+        identities_ask(broker, client); /* last: where it cannot be asked for, the job ends here */
 }
 
 /*** ITEMS, END, CREDIT, CANCEL ***/
