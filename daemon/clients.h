@@ -42,6 +42,7 @@ struct client {
     struct identity *identity; /* NULL: not known */
     TAILQ_ENTRY(client) identity_link;
     uint32_t identity_token;                /* of the question under way; 0: none is */
+    bool identity_waits;                    /* to be asked for when the launcher takes questions again */
     char identity_refusal[RECORD_TEXT_MAX]; /* why there can be none; "": nobody said so */
     UT_hash_handle hh;
 };

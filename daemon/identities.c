@@ -10,10 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Until the launcher is asked again that has had no room for a question. */
+#define AGAIN_NS INT64_C(10000000)
+
 void identities_init(struct identities *identities)
 {
     LIST_INIT(&identities->list);
     TAILQ_INIT(&identities->asked);
+    TAILQ_INIT(&identities->waiting);
 }
 
 void identities_free(struct identities *identities)
@@ -110,33 +114,59 @@ void identities_fail_jobs(struct broker *broker, const struct client *client, co
     free(ids);
 }
 
-static void ask(struct broker *broker, struct client *client, int64_t now_ns)
+/* Asks. Returns false if the launcher has no room for questions now. */
+static bool ask(struct broker *broker, struct client *client, int64_t now_ns)
 {
     struct processes *p = &broker->processes;
     int fd = clients_descriptor(&broker->clients, client);
+    if (fd < 0)
+        return true; /* it has gone, and the monitor will say so */
     struct record record = {.type = RECORD_IDENTIFY, .token = processes_token(p)};
-    int rc = fd >= 0 ? record_send(p->launcher, &record, fd) : -ECONNRESET;
+    int rc = record_send(p->launcher, &record, fd);
+    close(fd);
     if (rc == 0) {
         client->identity_token = record.token;
         TAILQ_INSERT_TAIL(&p->identities.asked, client, identity_link);
-    } else if (fd >= 0) {
-        identities_fail_jobs(broker, client, NULL, PERR_MEMORY,
-                             "the launcher is too busy to start a process; try again", now_ns);
-    } /* else it has gone, and the monitor will say so */
-    if (fd >= 0)
-        close(fd);
+    } else if (rc != -EAGAIN) {
+        identities_fail_jobs(broker, client, NULL, PERR_MEMORY, "the launcher cannot be asked for a process",
+                             now_ns);
+    }
+    return rc != -EAGAIN;
 }
 
 void identities_ask(struct broker *broker, struct client *client)
 {
-    if (client->identity == NULL && client->identity_token == 0)
-        ask(broker, client, broker_now());
+    if (client->identity != NULL || client->identity_token != 0 || client->identity_waits)
+        return;
+    if (ask(broker, client, broker_now()))
+        return;
+    client->identity_waits = true;
+    TAILQ_INSERT_TAIL(&broker->processes.identities.waiting, client, identity_link);
+}
+
+int64_t identities_tick(struct broker *broker, int64_t now_ns)
+{
+    struct identities *identities = &broker->processes.identities;
+    struct client *client;
+    while ((client = TAILQ_FIRST(&identities->waiting)) != NULL) {
+        TAILQ_REMOVE(&identities->waiting, client, identity_link);
+        client->identity_waits = false;
+        if (ask(broker, client, now_ns))
+            continue;
+        client->identity_waits = true;
+        TAILQ_INSERT_HEAD(&identities->waiting, client, identity_link);
+        return now_ns + AGAIN_NS;
+    }
+    return INT64_MAX;
 }
 
 void identities_client_gone(struct broker *broker, struct client *client)
 {
     if (client->identity_token != 0)
         TAILQ_REMOVE(&broker->processes.identities.asked, client, identity_link);
+    if (client->identity_waits)
+        TAILQ_REMOVE(&broker->processes.identities.waiting, client, identity_link);
+    client->identity_waits = false;
     client->identity_token = 0;
     struct identity *identity = client->identity;
     if (identity == NULL)

@@ -30,7 +30,8 @@ struct identity {
 
 struct identities {
     LIST_HEAD(, identity) list;
-    TAILQ_HEAD(, client) asked; /* clients whose identity was asked for */
+    TAILQ_HEAD(, client) asked;   /* clients whose identity was asked for */
+    TAILQ_HEAD(, client) waiting; /* … or is to be, as soon as the launcher takes questions again */
 };
 
 void identities_init(struct identities *identities);
@@ -39,6 +40,8 @@ void identities_free(struct identities *identities);
 /* Asks for the client's identity, unless that has been done; its session then gets a crew, or its jobs are
  * refused. */
 void identities_ask(struct broker *broker, struct client *client);
+/* Asks what could not be asked at once. Returns when to call again, or INT64_MAX. */
+int64_t identities_tick(struct broker *broker, int64_t now_ns);
 /* The launcher's answers to that. */
 void identities_take(struct broker *broker, const struct record *record, int64_t now_ns);
 void identities_refused(struct broker *broker, const struct record *record, int64_t now_ns);

@@ -137,7 +137,10 @@ void processes_start(struct broker *broker, struct identity *identity, int64_t n
         close(fd);
     if (rc < 0) {
         free(process);
-        start_failed(broker, identity, -rc, "no worker process could be started", now_ns);
+        if (rc == -EAGAIN) /* the launcher has no room for the question: later */
+            core_start_failed(broker->core, identity->crew, now_ns);
+        else
+            start_failed(broker, identity, -rc, "no worker process could be started", now_ns);
         return;
     }
     process->identity = identity;
@@ -331,7 +334,8 @@ static int64_t check_drop(struct broker *broker, struct process *process, int64_
 int64_t processes_tick(struct broker *broker, int64_t now_ns)
 {
     struct processes *p = &broker->processes;
-    int64_t next_ns = processes_strangers(p, now_ns);
+    int64_t next_ns = processes_strangers(p, now_ns), asks_ns = identities_tick(broker, now_ns);
+    next_ns = asks_ns < next_ns ? asks_ns : next_ns;
     struct process *process;
     LIST_FOREACH (process, &p->list, link) {
         if (process->worker != NULL) {

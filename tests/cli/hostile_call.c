@@ -3,6 +3,8 @@
 
 #include "common/call.h"
 
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,6 +158,48 @@ static bool open_halt_3(struct peer *p)
     return peer_send_frames(p, (struct frame[]){{header, sizeof header - 1}, {"", 0}}, 2);
 }
 
+/* The daemon's launcher; 0 after a complaint. */
+static pid_t launcher_of(struct arena *a)
+{
+    char path[64];
+    int pid = 0;
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)a->daemon.pid, (int)a->daemon.pid);
+    FILE *file = fopen(path, "r");
+    if (file == NULL || fscanf(file, "%d", &pid) != 1)
+        pid = complain(a, "the launcher is not to be found");
+    if (file != NULL)
+        fclose(file);
+    return pid;
+}
+
+/* More who want a process than the launcher has room for questions: they wait, and all are served. */
+static bool run_crowd(struct arena *a)
+{
+    enum { CROWD = 240 };
+    static struct peer *crowd[CROWD];
+    static const struct job_options isolated = {.isolate = true};
+    void *call = NULL;
+    size_t size = 0;
+    pid_t launcher = launcher_of(a);
+    bool ok = launcher > 0 && true_call(a, &call, &size) && kill(launcher, SIGSTOP) == 0;
+    for (unsigned i = 0; i < CROWD; i++)
+        ok = ok && (crowd[i] = peer_new(a)) != NULL &&
+             open_call(crowd[i], 1000, KIND_BUILTIN, &isolated, call, size);
+    ok = ok && peer_goes_on(a->witness);
+    if (launcher > 0)
+        kill(launcher, SIGCONT);
+    for (unsigned i = 0; i < CROWD; i++) {
+        do
+            ok = ok && peer_receive(crowd[i], PATIENCE_MS) > 0 && crowd[i]->in.type != MSG_ERROR;
+        while (ok && !is_done(crowd[i]));
+        if (crowd[i] != NULL)
+            peer_free(crowd[i]);
+        crowd[i] = NULL;
+    }
+    free(call);
+    return ok && status_at_most(a, "jobs", 0);
+}
+
 /* Nobody's job is held, and one of ours again and again: it is done all the same. */
 static bool run_holds(struct arena *a)
 {
@@ -236,6 +280,7 @@ const struct attack call_attacks[] = {
     {"a call with one bit wrong, or its end missing", .run = run_bent_calls},
     {"options of another kind's", .run = run_wrong_options},
     {"OPEN, halt 3", .breach = open_halt_3},
+    {"a crowd that wants processes", .run = run_crowd},
     {"HOLD, again and again", .run = run_holds},
     {"HOLD, and gone", .run = run_held_and_gone},
     {"ABORT of nobody's jobs", .run = run_aborts},
