@@ -13,6 +13,10 @@
 #include <unistd.h>
 
 #include "common/protocol.h"
+#include "common/skim.h"
+
+/* The map, in it the limits, in them each one. */
+enum { NESTING_MAX = 3 };
 
 extern char **environ;
 
@@ -474,10 +478,10 @@ int call_decode(const void *data, size_t size, struct call *out, const char **wh
     call_init(&call);
     if (size == 0 || size > PROTOCOL_CALL_MAX)
         return bad(why, "call: missing or too large");
+    if (skim(data, size, NESTING_MAX, true) != SKIM_FINE)
+        return bad(why, "call: not MessagePack");
     if (!msgpack_zone_init(&zone, 8192))
         return -ENOMEM;
-    /* What an array or a map claims to hold is allocated before it has been seen: here by a process of the
-     * user whose call it is, under that user's limits. */
     msgpack_unpack_return unpacked = msgpack_unpack(data, size, &used, &zone, &o);
     int rc = 0;
     if (unpacked == MSGPACK_UNPACK_NOMEM_ERROR)

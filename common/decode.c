@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/codec.h"
+#include "common/skim.h"
 
 struct decoder {
     msgpack_zone zone;
@@ -60,62 +61,21 @@ static int bad(const char **why, const char *text)
 /* The header's array, and within it ranges, options or a report. */
 enum { NESTING_MAX = 2 };
 
-/*
- * Walks over the header's objects without building them. The library allocates what an array or a map claims
- * to hold before it has seen it, so a header of ten bytes could make it ask for gigabytes; behind this walk
- * no claim is larger than the header. It also tells what nests too deep (the library calls that want of
- * memory) and the types that no header has (binary, extensions, floats).
- */
-static int skim(const uint8_t *p, size_t size, const char **why)
+static int skim_header(const void *data, size_t size, const char **why)
 {
-    const uint8_t *end = p + size;
-    uint64_t left[NESTING_MAX + 1] = {1}; /* objects that must still come, at each depth */
-    unsigned depth = 0;
-    for (;;) {
-        while (left[depth] == 0) {
-            if (depth-- == 0)
-                return p == end ? 0 : bad(why, "bytes after the header's end");
-        }
-        if (left[depth] > (uint64_t)(end - p)) /* each is at least one byte */
-            return bad(why, "the header is cut short");
-        left[depth]--;
-        uint8_t c = *p++;
-        if (c < 0x80 || c >= 0xe0 || c == 0xc0 || c == 0xc2 || c == 0xc3)
-            continue;                 /* small numbers, nil, false, true */
-        size_t width = 0;             /* of a count that follows */
-        uint64_t skip = 0, count = 0; /* bytes that follow; objects within */
-        if (c < 0x90)
-            count = 2 * (uint64_t)(c & 0x0f);
-        else if (c < 0xa0)
-            count = c & 0x0f;
-        else if (c < 0xc0)
-            skip = c & 0x1f;
-        else if (c >= 0xcc && c <= 0xd3)
-            skip = UINT64_C(1) << (c & 3); /* numbers of 1, 2, 4, 8 bytes, without and with a sign */
-        else if (c >= 0xd9 && c <= 0xdb)
-            width = (size_t)1 << (c - 0xd9);
-        else if (c >= 0xdc)
-            width = c & 1 ? 4 : 2;
-        else
-            return bad(why, "a type that no header has");
-        if (width > (size_t)(end - p))
-            return bad(why, "the header is cut short");
-        uint64_t said = 0;
-        for (size_t i = 0; i < width; i++)
-            said = said << 8 | *p++;
-        if (c >= 0xdc && c < 0xe0)
-            count = c >= 0xde ? 2 * said : said;
-        else if (width > 0)
-            skip = said;
-        if (skip > (uint64_t)(end - p))
-            return bad(why, "the header is cut short");
-        p += skip;
-        if (count > 0) {
-            if (depth == NESTING_MAX)
-                return bad(why, "the header is nested too deep");
-            left[++depth] = count;
-        }
+    switch (skim(data, size, NESTING_MAX, false)) {
+    case SKIM_FINE:
+        return 0;
+    case SKIM_SHORT:
+        return bad(why, "the header is cut short");
+    case SKIM_LONG:
+        return bad(why, "bytes after the header's end");
+    case SKIM_DEEP:
+        return bad(why, "the header is nested too deep");
+    case SKIM_TYPE:
+        break;
     }
+    return bad(why, "a type that no header has");
 }
 
 static bool get_number(const msgpack_object *o, uint64_t max, uint64_t *v)
@@ -285,7 +245,7 @@ int message_decode(struct decoder *d, const void *data, size_t size, size_t fram
 {
     if (size == 0 || size > PROTOCOL_HEADER_MAX)
         return bad(why, size == 0 ? "the header is empty" : "the header is too large");
-    int rc = skim(data, size, why);
+    int rc = skim_header(data, size, why);
     if (rc < 0)
         return rc;
     msgpack_zone_clear(&d->zone);

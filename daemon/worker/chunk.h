@@ -21,6 +21,7 @@ struct chunk {
         head; /* everything else waits for this chunk, so there will be credit as long as there is a client */
     struct outbox outbox;
     uint32_t next;        /* items whose results are sent or in the outbox: the first ones */
+    bool no_room;         /* a result could not be kept */
     bool in_piece;        /* a part of the next one's result is so too */
     uint64_t piece_bytes; /* how much */
     bool stopping;        /* no further item is to be begun */

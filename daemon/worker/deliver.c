@@ -129,7 +129,7 @@ static int try_to_keep(struct worker *w, struct chunk *c, const struct parcel *p
  */
 static bool wait_for_credit(struct worker *w, const struct chunk *c, int64_t give_up_ns)
 {
-    bool waits = c->head || now_ns() < give_up_ns;
+    bool waits = c->head || (!c->no_room && now_ns() < give_up_ns);
     if (waits)
         worker_await(w, c->head ? INT64_MAX : give_up_ns);
     return waits && !c->dropped && !w->stop && w->error == 0;
@@ -150,6 +150,7 @@ static void send_or_keep(struct worker *w, struct chunk *c, struct parcel *p, bo
     }
     if (rc < 0 && !c->dropped) {
         bool more = p->more;
+        c->no_room = true;
         fail_records(w, c, p, folder, rc);
         worker_check(w, outbox_put_small(&c->outbox, p));
         if (more)

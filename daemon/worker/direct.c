@@ -114,7 +114,8 @@ static bool map_item(struct worker *w, const uint8_t *item, size_t len, int64_t 
     if (result == FUNCTION_CANCELLED)
         return false;
     size_t size = d->out.len - before;
-    if (d->parcel.size + size > PARCEL_BYTES || d->parcel.records == PARCEL_RECORDS)
+    if (d->parcel.size + size > PARCEL_BYTES || d->parcel.records == PARCEL_RECORDS ||
+        d->parcel.texts_size + FUNCTION_ERROR_MAX > PARCEL_TEXTS)
         tell(w);
     if (size > PARCEL_BYTES) {
         tell_pieces(w, size, took_ns);
@@ -123,8 +124,6 @@ static bool map_item(struct worker *w, const uint8_t *item, size_t len, int64_t 
     parcel_record(&d->parcel, w->space, (uint32_t)size, (uint64_t)took_ns);
     if (result == FUNCTION_FAILED) {
         uint32_t text_len = (uint32_t)strnlen(d->context.error, FUNCTION_ERROR_MAX);
-        if (d->parcel.texts_size + text_len > PARCEL_TEXTS)
-            text_len = 0;
         parcel_note(&d->parcel, w->space, (struct note){d->parcel.records - 1, NOTE_ERROR, 0, text_len},
                     d->context.error);
     }

@@ -46,10 +46,11 @@ static void read_signals(struct worker *w)
 {
     struct signalfd_siginfo info;
     while (read(w->signals, &info, sizeof info) == sizeof info) {
-        if (info.ssi_signo != SIGCHLD)
+        if (info.ssi_signo == SIGCHLD)
+            w->reap = true;
+        else
             w->stop = true;
     }
-    reap(w);
 }
 
 static struct timespec time_until(int64_t due, int64_t now)
@@ -71,6 +72,8 @@ static void wait_for(struct worker *w, int64_t due, int64_t now)
         [OUTPUT] = {.fd = host ? host->output : -1, .events = POLLIN},
         [MONITOR] = {.fd = w->link.monitor_fd, .events = POLLIN},
     };
+    if (w->reap)
+        due = 0;
     struct timespec left = time_until(due, now);
     if (ppoll(item, ITEMS, due == INT64_MAX ? NULL : &left, NULL) < 0) {
         worker_check(w, errno == EINTR ? 0 : -errno);
@@ -85,6 +88,10 @@ static void wait_for(struct worker *w, int64_t due, int64_t now)
         (void)run_listen(w);
     if (item[SIGNALS].revents != 0)
         read_signals(w);
+    if (w->reap) {
+        w->reap = false;
+        reap(w);
+    }
     if (item[MONITOR].revents != 0)
         worker_check(w, link_watch(&w->link));
 }
@@ -105,14 +112,21 @@ void worker_listen(struct worker *w, int64_t until)
 void worker_await(struct worker *w, int64_t until)
 {
     struct pollfd item[] = {{.fd = w->link.fd, .events = POLLIN},
-                            {.fd = w->link.monitor_fd, .events = POLLIN}};
-    int64_t now = now_ns();
-    struct timespec left = time_until(w->link.look ? 0 : until, now);
-    if (ppoll(item, 2, until == INT64_MAX && !w->link.look ? NULL : &left, NULL) < 0)
+                            {.fd = w->link.monitor_fd, .events = POLLIN},
+                            {.fd = w->signals, .events = POLLIN}};
+    int64_t now = now_ns(), due = earlier(until, hosts_tick(&w->hosts, now));
+    if (w->link.look)
+        due = 0;
+    struct timespec left = time_until(due, now);
+    if (ppoll(item, 3, due == INT64_MAX ? NULL : &left, NULL) < 0) {
         worker_check(w, errno == EINTR ? 0 : -errno);
+        return;
+    }
     w->link.look |= item[0].revents != 0;
     if (item[1].revents != 0)
         worker_check(w, link_watch(&w->link));
+    if (item[2].revents != 0)
+        read_signals(w); /* children are reaped later: their ends are no matter of ours here */
     while (w->link.look && w->error == 0 && !w->stop && serve(w, TURN))
         ;
 }

@@ -35,7 +35,7 @@ static void forget_host(struct run *r)
 {
     r->laid = r->over = r->damaged = r->killed = false;
     r->look_ns = r->timeout_ns = r->kill_ns = INT64_MAX;
-    r->suspect = -1;
+    r->suspect = r->excused = -1;
     r->ending = ENDING_NOT;
 }
 
@@ -190,12 +190,21 @@ static void host_is_bad(struct worker *w, const char *text)
     let_host_go(w);
 }
 
+/* An item that has waited for the worker to take its result gets that time on top. */
+static void excuse(struct run *r, int64_t item, int64_t ns)
+{
+    r->excused_ns = item == r->excused ? r->excused_ns + ns : ns;
+    r->excused = item;
+}
+
 static void host_is_full(struct worker *w)
 {
     struct run *r = &w->run;
+    int64_t item = arena_current(&r->host->arena), since_ns = now_ns();
     run_take(w, true);
     if (r->damaged)
         return;
+    excuse(r, item, now_ns() - since_ns);
     arena_resumed(&r->host->arena);
     (void)host_send(r->host, HOST_RESUME, 0); /* one that has gone is noticed by its end */
     look_again(r, LOOK_MS * MS);
@@ -459,6 +468,8 @@ static void check_timeout(struct worker *w, int64_t now)
     int64_t limit = r->chunk->job->options.timeout_ms * MS;
     int64_t item = arena_current(&r->host->arena);
     int64_t started = item >= 0 ? arena_started(&r->host->arena, now) : now;
+    if (item >= 0 && item == r->excused)
+        started += r->excused_ns;
     if (started + limit > now) {
         r->suspect = -1;
         r->timeout_ns = started + limit;

@@ -38,6 +38,7 @@ struct run {
     int64_t look_ns, look_step_ns;    /* when to look at the arena unasked; INT64_MAX: not */
     int64_t timeout_ns;               /* when to look whether its item takes too long; INT64_MAX: never */
     int64_t suspect, suspect_started; /* the item that seemed to, when that was looked at last */
+    int64_t excused, excused_ns;      /* an item, and how long it has waited for us, not for itself */
     enum ending ending;               /* TERM was sent, or DROP, … */
     bool killed;                      /* … and that was done */
     int64_t kill_ns;                  /* … and if it is still there then, KILL. INT64_MAX: not */
@@ -74,6 +75,7 @@ struct worker {
     struct spool spool;
     struct run run;
     struct direct direct;
+    bool reap;   /* a child's end was told of and not looked at yet */
     int signals; /* descriptor that tells of children's ends, and of our own */
     struct parcel_space *space;
     struct outbox_memory replay; /* what was read back from a file */

@@ -207,6 +207,20 @@ lines_in() {
 
 ### Lines for a shell
 
+@test "output that fills what the worker and its host share to the last byte" {
+    ! under_tsan || skip "too much output for ThreadSanitizer"
+    local i lines=()
+    for i in 1 2 3 4 5 6; do
+        lines+=("yes $i | head -c 1048576; exit 3" "echo next")
+    done
+    expect 1 pmapc run -j 1 --joblog log ::: "${lines[@]}"
+    for i in 1 2 3 4 5 6; do
+        yes $i | head -c 1048576
+        echo next
+    done | same out
+    [ "$(awk '$7 == 3' log | wc -l)" = 6 ] || fail "statuses are lost"
+}
+
 @test "run: different things at once, results in order, each with its pid" {
     printf 'echo $$; sleep 0.2\necho $$\n\necho "a;b" | tr ; + \nfalse\n' >commands
     sed -i 's/tr ;/tr ";"/' commands

@@ -248,9 +248,11 @@ static void take(struct rig *rig, bool all)
         r->wall_ns = times[rig->taken];
         r->done = true;
     }
-    /* With more done since, some of these bytes are not the present item's. */
-    if (all && rig->taken < rig->count &&
-        atomic_load_explicit(&a->done, memory_order_acquire) == rig->taken) {
+    /* With more done since, some of these bytes are not the present item's; but not while it waits for
+     * RESUME. */
+    bool further = atomic_load_explicit(&a->done, memory_order_acquire) != rig->taken;
+    assert_true(!further || !rig->full);
+    if (all && rig->taken < rig->count && !further) {
         uint64_t rest = bytes - rig->bytes_taken;
         text_add(&rig->results[rig->taken].out, base + a->bytes + rig->bytes_taken, rest);
         rig->bytes_taken += rest;
@@ -286,7 +288,9 @@ static void receive(struct rig *rig)
         break;
     case HOST_FULL:
         rig->fulls++;
+        rig->full = true;
         take(rig, true);
+        rig->full = false;
         if (rig->hold_full)
             break;
         rig->bytes_taken = rig->notes_taken = 0;

@@ -42,6 +42,7 @@ struct rig {
     uint64_t notes_taken;
     bool ready, ended, gone;
     int fulls, somes;
+    bool full;      /* it has said FULL, and waits */
     bool hold_full; /* do not answer FULL yet */
     bool killed;    /* by the test: it ends by SIGKILL */
     struct heap_text bad;

@@ -380,6 +380,10 @@ static void died(struct job *job)
     while (f.life.process.err >= 0 && !job->output.full &&
            output_read(&job->output, f.life.process.err, true, READ_ERR) > 0)
         ;
+    if (job->output.full) { /* once there is room, we come here again */
+        f.full_since_ns = now_ns();
+        return;
+    }
     bool innocent = never_read() || (!given(v->item) && f.answers > 0);
     bool closed = f.closed;
     uint64_t end = f.feed.item;

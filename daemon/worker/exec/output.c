@@ -278,8 +278,9 @@ int output_release(struct output *o)
         at += piece.len;
     }
     kept_close(o);
-    /* There may be less room than was taken back. */
-    if (rc == 0 && !arena_ready(&o->view))
+    /* There may be less room than was taken back. And nothing is done between FULL and RESUME: the worker
+     * would not know which of it it has. */
+    if (rc == 0 && (o->full || !arena_ready(&o->view)))
         rc = output_wait(o);
     return rc;
 }
