@@ -60,7 +60,8 @@ void grants_begin(struct core *core, struct chunk *chunk)
 {
     const struct job *job = chunk->job;
     uint64_t least = core->config.first_credit;
-    uint64_t part = job->in_window / (2 * order_slots(core, job) * (1 + chunk->worker->depth));
+    uint64_t parts = 2 * (uint64_t)order_slots(core, job) * (1 + chunk->worker->depth);
+    uint64_t part = job->in_window / parts;
     double expected = 2 * job->growth * (double)slice_cost(&chunk->items);
     uint64_t credit = expected < (double)part ? (uint64_t)expected : part;
     chunk->metered = true;

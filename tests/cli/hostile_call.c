@@ -117,7 +117,7 @@ static bool run_bent_calls(struct arena *a)
     uint64_t seed = 42;
     struct peer *p = peer_new(a);
     bool ok = p != NULL && true_call(a, &data, &size);
-    uint8_t *bent = ok ? malloc(size) : NULL;
+    uint8_t *bent = ok && size > 0 ? malloc(size) : NULL;
     ok = ok && bent != NULL;
     for (unsigned i = 0; ok && i < ROUNDS; i++) {
         uint64_t ref = p->next_ref++, random = next_random(&seed);
@@ -162,13 +162,15 @@ static bool open_halt_3(struct peer *p)
 static pid_t launcher_of(struct arena *a)
 {
     char path[64];
-    int pid = 0;
+    char text[32] = "";
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)a->daemon.pid, (int)a->daemon.pid);
     FILE *file = fopen(path, "r");
-    if (file == NULL || fscanf(file, "%d", &pid) != 1)
-        pid = complain(a, "the launcher is not to be found");
+    bool read = file != NULL && fgets(text, sizeof text, file) != NULL;
     if (file != NULL)
         fclose(file);
+    pid_t pid = read ? (pid_t)strtol(text, NULL, 10) : 0;
+    if (pid <= 0)
+        complain(a, "the launcher is not to be found");
     return pid;
 }
 

@@ -22,13 +22,13 @@ struct seen {
     uint64_t ref, chunk, job, first;
     struct crew *crew;
     const void *function;  /* OVER's */
-    bool head;             /* GRANT's */
     uint64_t credit;       /* OPENED's, CREDIT's, CHUNK's, GRANT's, or what RESULTS cost */
     size_t blocks, frames; /* RESULTS: number, and bytes of all frames of records */
     size_t size;           /* of all the records */
     struct job_report done;
     bool more, has_done;
     bool client_gone;
+    bool head;     /* GRANT's */
     uint16_t note; /* RESULTS: kind of the first note, 0 for none, and the beginning of its text */
     char why[64];
     char text[64]; /* the beginning of the records' bytes, all pieces together */

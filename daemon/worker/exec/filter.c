@@ -130,7 +130,7 @@ static int64_t next_read_ns(const struct job *job, int64_t now)
 {
     uint64_t item = job->output.view.item;
     int64_t rest = f.feed.item > item ? (int64_t)(f.feed.item - item) : 0;
-    bool naps = f.each_ns > 0 && f.each_ns < FAST_NS && rest * f.each_ns > 2 * NAP_NS;
+    bool naps = f.each_ns > 0 && f.each_ns < FAST_NS && rest * f.each_ns > INT64_C(2) * NAP_NS;
     return naps ? now + NAP_NS : 0;
 }
 
