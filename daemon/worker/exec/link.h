@@ -13,8 +13,8 @@ struct link {
     int socket;
     bool gone;    /* the worker has; nothing matters any more */
     bool chunk;   /* one has come that was not looked at yet */
-    bool more;    /* and another one is waiting behind it */
     bool resumed; /* likewise */
+    bool more;    /* behind the chunk another one is waiting */
     bool yield, drop;
     uint32_t grace_ms; /* of the drop */
 };
