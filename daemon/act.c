@@ -322,6 +322,16 @@ static void send_control(struct broker *broker, const struct action *action, int
     (void)send_worker(broker, &to, &m, false);
 }
 
+/* The guarantee needs one thread more. */
+static void start_thread(struct broker *broker, int64_t now_ns)
+{
+    int rc = pool_add(broker->pool);
+    if (rc == 0)
+        return;
+    log_warning("cannot start another pool thread: %s", zmq_strerror(-rc));
+    core_start_failed(broker->core, NULL, now_ns);
+}
+
 static void act_once(struct broker *broker, const struct action *action, int64_t now_ns)
 {
     struct message m = {0};
@@ -358,7 +368,10 @@ static void act_once(struct broker *broker, const struct action *action, int64_t
         send_control(broker, action, now_ns);
         break;
     case ACTION_START:
-        processes_start(broker, crew_cookie(action->crew), now_ns);
+        if (action->crew != NULL)
+            processes_start(broker, crew_cookie(action->crew), now_ns);
+        else
+            start_thread(broker, now_ns);
         break;
     case ACTION_STOP:
         processes_stop(broker, worker_cookie(action->worker), now_ns);

@@ -85,12 +85,12 @@ static int make_pool(struct broker *broker)
     set_option(socket, ZMQ_LINGER, 0);
     set_option(socket, ZMQ_SNDHWM, 0);
     set_option(socket, ZMQ_RCVHWM, 0);
-    broker->workers = calloc(broker->options.slots, sizeof *broker->workers);
+    broker->workers = calloc(broker->threads_most, sizeof *broker->workers);
     if (broker->workers == NULL)
         return -ENOMEM;
     if (zmq_bind(socket, POOL_ENDPOINT) < 0)
         return -errno;
-    int rc = pool_start(broker->context, broker->options.slots, &broker->pool);
+    int rc = pool_start(broker->context, broker->options.slots, broker->threads_most, &broker->pool);
     if (rc < 0)
         log_error("cannot start %u pool threads: %s", broker->options.slots, zmq_strerror(-rc));
     return rc;
@@ -111,7 +111,14 @@ int broker_new(const struct broker_options *options, struct broker **out)
         .slots = options->slots,
         .chunk_target_ns = options->config->chunk_target_ns,
         .queued_bytes = options->config->queued_bytes,
+        .guarantee_max = (uint32_t)options->config->guarantee_max,
     };
+    broker->threads_most = options->slots;
+    if (options->config->guarantee) {
+        int64_t after_ns = options->config->guarantee_after_ns;
+        config.guarantee_after_ns = after_ns > 0 ? after_ns : 1;
+        broker->threads_most += config.guarantee_max != 0 ? config.guarantee_max : options->slots;
+    }
     int rc = getrandom(&broker->instance, sizeof broker->instance, 0) == sizeof broker->instance ? 0 : -errno;
     broker->instance &= PROTOCOL_COUNT_MAX;
     broker->core = core_new(&config);
@@ -121,7 +128,7 @@ int broker_new(const struct broker_options *options, struct broker **out)
         rc = -ENOMEM;
     if (rc == 0) {
         zmq_ctx_set(broker->context, ZMQ_BLOCKY, 0);
-        zmq_ctx_set(broker->context, ZMQ_MAX_SOCKETS, (int)options->slots + 16);
+        zmq_ctx_set(broker->context, ZMQ_MAX_SOCKETS, (int)broker->threads_most + 16);
         /* Without this a small queued message keeps its whole receive buffer of 8 KiB. The number is
          * ZMQ_ZERO_COPY_RECV, which zmq.h keeps among its drafts although every build accepts it. */
         zmq_ctx_set(broker->context, 10, 0);
@@ -288,7 +295,7 @@ static void stop_pool(struct broker *broker)
     struct message stop = {.type = MSG_STOP};
     if (message_encode(&stop, &broker->header) < 0)
         return;
-    for (unsigned i = 0; i < broker->options.slots; i++) {
+    for (unsigned i = 0; i < broker->threads_most; i++) {
         const struct pool_worker *worker = &broker->workers[i];
         if (worker->worker != NULL)
             (void)frames_send_header(broker->pool_socket, worker->id, worker->id_size, &broker->header,

@@ -26,6 +26,7 @@ struct broker {
     struct monitor *monitor;
     struct pool *pool;
     struct pool_worker *workers; /* by slot */
+    unsigned threads_most;       /* the slots, and those of the guarantee */
     struct core *core;
     struct clients clients;
     struct processes processes;

@@ -67,7 +67,8 @@ struct pool {
     pthread_mutex_t lock; /* guards gate */
     pthread_cond_t moved;
     enum { GATE_SHUT, GATE_OPEN, GATE_CANCELLED } gate;
-    unsigned count; /* threads that run */
+    void *context;
+    unsigned count, most; /* threads that run, and that may */
     struct runner runners[];
 };
 
@@ -482,11 +483,14 @@ static void *runner_main(void *arg)
     return NULL;
 }
 
-static int start_runner(struct pool *pool, void *context, unsigned slot)
+int pool_add(struct pool *pool)
 {
+    unsigned slot = pool->count;
+    if (slot == pool->most)
+        return -ENOSPC;
     struct runner *r = &pool->runners[slot];
     char name[16];
-    int rc = runner_open(r, context, pool, slot);
+    int rc = runner_open(r, pool->context, pool, slot);
     if (rc < 0)
         return rc;
     rc = pthread_create(&r->thread, NULL, runner_main, r);
@@ -496,19 +500,22 @@ static int start_runner(struct pool *pool, void *context, unsigned slot)
     }
     snprintf(name, sizeof name, "pool-%u", slot);
     pthread_setname_np(r->thread, name);
+    pool->count++;
     return 0;
 }
 
-int pool_start(void *context, unsigned threads, struct pool **pool)
+int pool_start(void *context, unsigned threads, unsigned most, struct pool **pool)
 {
-    struct pool *p = calloc(1, sizeof *p + threads * sizeof p->runners[0]);
+    struct pool *p = calloc(1, sizeof *p + most * sizeof p->runners[0]);
     int rc = 0;
     if (!p)
         return -ENOMEM;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->moved, NULL);
-    while (p->count < threads && (rc = start_runner(p, context, p->count)) == 0)
-        p->count++;
+    p->context = context;
+    p->most = most;
+    while (p->count < threads && rc == 0)
+        rc = pool_add(p);
     move_gate(p, rc == 0);
     if (rc < 0) {
         pool_join(p);

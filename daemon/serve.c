@@ -444,7 +444,7 @@ void serve_client(struct broker *broker, int64_t now_ns)
 
 static void worker_ready(struct broker *broker, const struct message *m, int64_t now_ns)
 {
-    if (m->ready.slot >= broker->options.slots || broker->workers[m->ready.slot].worker != NULL) {
+    if (m->ready.slot >= broker->threads_most || broker->workers[m->ready.slot].worker != NULL) {
         log_error("a pool thread says that it is number %u", (unsigned)m->ready.slot);
         broker->failed = true;
         return;
@@ -464,7 +464,7 @@ static struct pool_worker *worker_sender(struct broker *broker)
     const uint8_t *id = zmq_msg_data(&broker->in.id);
     /* "T" and the slot (pool.c): our own threads, so the number is right or a bug. */
     uint32_t slot = size == 5 ? load_u32(id + 1) : UINT32_MAX;
-    if (slot >= broker->options.slots || broker->workers[slot].worker == NULL)
+    if (slot >= broker->threads_most || broker->workers[slot].worker == NULL)
         return NULL;
     return &broker->workers[slot];
 }

@@ -245,7 +245,29 @@ static const char *check_crews(const struct core *core, uint32_t *chunks, int64_
         resting += worker->resting;
     CHECK(resting == core->resting_count, "the number of resting workers does not add up");
     CHECK(resting <= IDLE_PER_SLOT * slots_of(core), "too many workers rest");
-    CHECK(core->running <= slots_of(core), "more chunks run than there are slots");
+    CHECK(core->running <= slots_most(core), "more chunks run than there are slots");
+    return NULL;
+}
+
+/* Who has work and nothing running is known, and nobody in vain. */
+static const char *check_unserved(const struct core *core, int64_t now_ns)
+{
+    uint32_t unserved = 0;
+    struct owner *owner;
+    RB_FOREACH (owner, owner_uids, (struct owner_uids *)&core->owners) {
+        bool works = owner->runnable || owner->starved_jobs > 0;
+        CHECK(owner->unserved == (works && owner->share.running == 0),
+              "an owner is taken for unserved and is not, or the reverse");
+        unserved += owner->unserved;
+    }
+    int64_t since_ns = INT64_MIN;
+    TAILQ_FOREACH (owner, &core->unserved, unserved_link) {
+        CHECK(owner->unserved && owner->unserved_ns >= since_ns, "unserved owners are out of order");
+        since_ns = owner->unserved_ns;
+        unserved--;
+    }
+    CHECK(unserved == 0, "unserved owners do not add up");
+    CHECK(guarantee_deadline(core) > now_ns, "an owner waits for longer than is guaranteed");
     return NULL;
 }
 
@@ -304,5 +326,5 @@ const char *core_check(const struct core *core, int64_t now_ns)
     if (wrong != NULL)
         return wrong;
     CHECK(chunks == in_flight + orphans, "chunks at workers do not add up");
-    return NULL;
+    return check_unserved(core, now_ns);
 }

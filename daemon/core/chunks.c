@@ -34,10 +34,31 @@ static int64_t late_ns(const struct chunk *chunk)
     return chunk->started_ns + chunk->expected_ns + OVERRUN_NS;
 }
 
-/* When a running chunk is long enough for others to mind; and not before its worker can have begun it. */
-static int64_t long_ns(const struct core *core, const struct chunk *chunk)
+/*
+ * What a chunk should take now: less while others wait, so that they are served sooner, and for a while after
+ * that, because who comes once for a moment comes again.
+ */
+static int64_t target_ns(const struct core *core, int64_t now_ns)
 {
-    return chunk->started_ns + 2 * core->config.chunk_target_ns + OVERRUN_NS;
+    int64_t target_ns = core->config.chunk_target_ns;
+    bool crowded = core->crowded_ns > now_ns - CROWDED_TARGETS * target_ns;
+    return crowded ? target_ns / CROWDED_PART : target_ns;
+}
+
+/* Others have come: what was begun when there was nobody is looked at soon, too. */
+static void notice_crowd(struct core *core, int64_t now_ns)
+{
+    bool was_alone = target_ns(core, now_ns) == core->config.chunk_target_ns;
+    core->crowded_ns = now_ns;
+    int64_t soon_ns = now_ns + target_ns(core, now_ns);
+    if (was_alone && soon_ns < core->next_check_ns)
+        core->next_check_ns = soon_ns;
+}
+
+/* When a running chunk is long enough for others to mind; and not before its worker can have begun it. */
+static int64_t long_ns(const struct core *core, const struct chunk *chunk, int64_t now_ns)
+{
+    return chunk->started_ns + 2 * target_ns(core, now_ns) + OVERRUN_NS;
 }
 
 /*
@@ -45,13 +66,13 @@ static int64_t long_ns(const struct core *core, const struct chunk *chunk)
  * is long, for that of others. One item with nothing behind it is not: there is nothing to take back, and a
  * timer that is set and cleared for each small chunk costs the broker more than the chunk.
  */
-static void look_in_time(struct core *core, const struct chunk *running)
+static void look_in_time(struct core *core, const struct chunk *running, int64_t now_ns)
 {
     int64_t look_ns = INT64_MAX;
     if (running->worker->depth > 1)
         look_ns = late_ns(running);
     else if (running->items.count > 1)
-        look_ns = long_ns(core, running);
+        look_ns = long_ns(core, running, now_ns);
     if (look_ns < core->next_check_ns)
         core->next_check_ns = look_ns;
 }
@@ -65,13 +86,15 @@ static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
     share_start(&job->owner->share, now_ns);
     job->running++;
     core->running++;
+    if (job->owner->unserved)
+        guarantee_look(core, job->owner, now_ns);
     if (chunk->metered)
         grants_count(chunk);
     if (!job->started) {
         job->started = true;
         job->report.queue_ns = now_ns - job->opened_ns;
     }
-    look_in_time(core, chunk);
+    look_in_time(core, chunk, now_ns);
 }
 
 /* The worker's first chunk gives its slot back, which the next one takes over without asking. */
@@ -84,6 +107,8 @@ static void give_up_slot(struct core *core, struct chunk *chunk, bool correct, i
     share_stop(&job->owner->share, correction, now_ns);
     job->running--;
     core->running--;
+    if (job->owner->share.running == 0)
+        guarantee_look(core, job->owner, now_ns);
     struct chunk *next = TAILQ_FIRST(&worker->chunks);
     if (next == NULL)
         return;
@@ -184,8 +209,9 @@ void chunk_insert(struct job *job, struct chunk *chunk)
         TAILQ_INSERT_HEAD(&job->chunks, chunk, job_link);
 }
 
-/* Cuts a chunk of about target_ns off the job and gives it to the worker. NULL when memory is short. */
-static struct chunk *give(struct core *core, struct worker *worker, struct job *job, int64_t target_ns,
+/* Cuts a chunk that takes about length_ns off the job and gives it to the worker. NULL when memory is short.
+ */
+static struct chunk *give(struct core *core, struct worker *worker, struct job *job, int64_t length_ns,
                           int64_t now_ns)
 {
     struct chunk *chunk = spare_take(&core->spare_chunks);
@@ -205,7 +231,7 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
         .slots = order_slots(core, job),
         .limit = job->options.chunksize,
         .least = job->least_count,
-        .target_ns = target_ns,
+        .target_ns = length_ns,
     };
     if (cut_next(core, job, chunker_count(&in), chunk) < 0) {
         chunk_free(core, chunk);
@@ -237,7 +263,7 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
     if (worker->depth == 1) {
         start(core, chunk, now_ns);
     } else {
-        look_in_time(core, TAILQ_FIRST(&worker->chunks));
+        look_in_time(core, TAILQ_FIRST(&worker->chunks), now_ns);
         worker->queued_ns += chunk->expected_ns;
         share_commit(&job->share, chunk->expected_ns);
         share_commit(&owner->share, chunk->expected_ns);
@@ -265,7 +291,8 @@ static int64_t room_ahead(const struct core *core, const struct worker *worker, 
      * sooner. */
     if (now_ns >= late_ns(first) || first->started_ns + first->expected_ns - now_ns > room)
         return 0;
-    return room < core->config.chunk_target_ns ? room : core->config.chunk_target_ns;
+    int64_t target = target_ns(core, now_ns);
+    return room < target ? room : target;
 }
 
 /*
@@ -305,24 +332,40 @@ static struct chunk *queue_ahead(struct core *core, struct job *job, int64_t now
     return NULL;
 }
 
-struct chunk *chunks_dispatch(struct core *core, int64_t now_ns)
+/* Gives a chunk a free slot, or queues it where one will be free soon. */
+static struct chunk *dispatch(struct core *core, int64_t now_ns)
 {
     bool slot = slot_free(core);
     struct job *job = NULL;
     while ((slot || !TAILQ_EMPTY(&core->hungry)) && (job = order_pick(core, now_ns)) != NULL) {
         struct worker *worker = slot ? worker_choose(core, job) : NULL;
-        if (worker != NULL) {
-            int64_t target = core->config.chunk_target_ns;
-            if (core->runnable_owners > 1)
-                target /= 4; /* others wait: serve them sooner */
-            return give(core, worker, job, target, now_ns);
-        }
+        if (worker != NULL)
+            return give(core, worker, job, target_ns(core, now_ns), now_ns);
         struct chunk *chunk = queue_ahead(core, job, now_ns);
         if (chunk != NULL || !slot)
             return chunk;
         order_starve(core, job, now_ns); /* the slot is there for the others until a worker is for it */
     }
     return core->capped_jobs > 0 ? top_up(core, now_ns) : NULL;
+}
+
+struct chunk *chunks_dispatch(struct core *core, int64_t now_ns)
+{
+    if (core->runnable_owners > 1)
+        notice_crowd(core, now_ns);
+    struct chunk *chunk = NULL;
+    if (core->running <= slots_of(core)) /* else nothing begins until then, but for the guarantee */
+        chunk = dispatch(core, now_ns);
+    if (chunk != NULL || TAILQ_EMPTY(&core->unserved))
+        return chunk;
+    struct worker *worker;
+    struct job *job = guarantee_pick(core, &worker, now_ns);
+    if (job == NULL)
+        return NULL;
+    chunk = give(core, worker, job, target_ns(core, now_ns), now_ns);
+    if (chunk != NULL)
+        chunk->above = true;
+    return chunk;
 }
 
 /*** Time ***/
@@ -350,11 +393,11 @@ static int64_t check_worker(struct core *core, struct worker *worker, int64_t no
         }
     }
     if (!chunk->job->exact && chunk->items.count - chunk->done > 1 && chunk->asked == CONTROL_NONE) {
-        int64_t since_ns = long_ns(core, chunk);
+        int64_t since_ns = long_ns(core, chunk, now_ns);
         if (now_ns >= since_ns && in_the_way(core, chunk->job)) {
             chunks_control(core, chunk, CONTROL_YIELD);
         } else {
-            int64_t look = now_ns >= since_ns ? now_ns + core->config.chunk_target_ns : since_ns;
+            int64_t look = now_ns >= since_ns ? now_ns + target_ns(core, now_ns) : since_ns;
             if (look < again)
                 again = look;
         }
@@ -365,9 +408,11 @@ static int64_t check_worker(struct core *core, struct worker *worker, int64_t no
 int64_t core_deadline(const struct core *core)
 {
     bool busy = !TAILQ_EMPTY(&core->hungry) || !TAILQ_EMPTY(&core->full);
-    int64_t check_ns = busy ? core->next_check_ns : INT64_MAX;
-    int64_t workers_ns = workers_deadline(core);
-    return check_ns < workers_ns ? check_ns : workers_ns;
+    int64_t due_ns = busy ? core->next_check_ns : INT64_MAX;
+    int64_t workers_ns = workers_deadline(core), guarantee_ns = guarantee_deadline(core);
+    if (workers_ns < due_ns)
+        due_ns = workers_ns;
+    return guarantee_ns < due_ns ? guarantee_ns : due_ns;
 }
 
 void core_tick(struct core *core, int64_t now_ns)

@@ -67,6 +67,8 @@ struct core *core_new(const struct core_config *config)
     LIST_INIT(&core->orphans);
     TAILQ_INIT(&core->outbox);
     TAILQ_INIT(&core->refused);
+    TAILQ_INIT(&core->unserved);
+    core->crowded_ns = INT64_MIN;
     TAILQ_INIT(&core->controls);
     TAILQ_INIT(&core->grants);
     crew_init(&core->threads);

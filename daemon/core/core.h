@@ -45,6 +45,9 @@ struct core_config {
     int64_t worker_age_ns;  /* after which it is when it is idle; 1 h */
     uint64_t worker_chunks; /* after which it is when it is idle; 100000 */
     int64_t start_delay_ns; /* after a start that failed; doubled for each further one, to 50 times; 100 ms */
+    int64_t guarantee_after_ns; /* how long an owner with work may have nothing running before it gets a slot
+                                   above `slots`; 0: for ever */
+    uint32_t guarantee_max;     /* slots above `slots` at most; 0: as many again */
 };
 
 /* What an owner may have; given with each session, the latest one holds. */
@@ -169,15 +172,15 @@ int core_crew_free(struct core *core, struct crew *crew);
 
 void *crew_cookie(const struct crew *crew);
 
-/* The worker that ACTION_START asked for will not come. It is asked for again after a while, longer each
- * time. */
+/* The worker that ACTION_START asked for will not come (crew NULL: a thread). It is asked for again after a
+ * while, longer each time. */
 void core_start_failed(struct core *core, struct crew *crew, int64_t now_ns);
 
 /*** Workers ***/
 
 /*
- * A worker is there and idle: a thread (crew NULL), or the process that ACTION_START asked for. Returns 0 or
- * -ENOMEM.
+ * A worker is there and idle: a thread (crew NULL; the first ones unasked), or the process that ACTION_START
+ * asked for. Returns 0 or -ENOMEM.
  */
 int core_worker_add(struct core *core, struct crew *crew, void *cookie, int64_t now_ns,
                     struct worker **worker);
@@ -237,7 +240,8 @@ enum action_type {
     ACTION_RECALL,
     ACTION_DROP,
     ACTION_GRANT, /* more credit for the results of this chunk, to a process */
-    ACTION_START, /* a worker of this crew is wanted: core_worker_add or core_start_failed is to follow */
+    ACTION_START, /* a worker of this crew is wanted (NULL: one more thread): core_worker_add or
+                     core_start_failed is to follow */
     ACTION_STOP,  /* the worker is to leave; the core has forgotten it: core_worker_gone must not be said */
     ACTION_OVER,  /* nothing is left of a job, at workers either */
 };

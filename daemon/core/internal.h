@@ -18,6 +18,8 @@ enum { WINDOW_DEFAULT = 4 << 20, QUEUE_DEPTH_DEFAULT = 32 };
 #define QUEUE_AHEAD_DEFAULT_NS INT64_C(1000000)
 /* How much longer than expected a chunk may run before what is queued behind it is taken back. */
 #define OVERRUN_NS INT64_C(2000000)
+/* While others wait a chunk takes this part of its target, and until so many targets after that. */
+enum { CROWDED_PART = 4, CROWDED_TARGETS = 10 };
 
 /* Of processes; see struct core_config. */
 enum { FIRST_CREDIT_DEFAULT = 64 << 10, HEAD_CREDIT_DEFAULT = 1 << 20, WORKER_CHUNKS_DEFAULT = 100000 };
@@ -89,6 +91,7 @@ struct chunk {
     uint64_t held;   /* cost of the blocks */
     uint32_t deaths; /* workers that died while they were on its first item */
     bool parked;
+    bool above; /* it was given a slot by the guarantee */
     /* Of a process's chunk: what its worker may still send of results. See grants.c. */
     bool metered, counted, thirsty; /* there is a limit; credit is in job->lent; it is low */
     int64_t credit, low;            /* low: at which there should be more */
@@ -144,6 +147,10 @@ struct owner {
     struct owner_limits limits;
     struct share share;
     bool runnable;
+    bool unserved;                    /* it has work and nothing runs, since unserved_ns */
+    TAILQ_ENTRY(owner) unserved_link; /* in core->unserved while `unserved` */
+    int64_t unserved_ns;
+    uint32_t starved_jobs;
     bool changed;                      /* its limits, and its jobs have not been looked at since */
     double present;                    /* virtual time of the job that was served last */
     struct job_shares jobs;            /* those that could have a chunk cut */
@@ -250,7 +257,9 @@ struct core {
     struct core_config config;
     struct owner_uids owners;
     struct owner_shares runnable;
-    double present; /* virtual time of the owner that was served last */
+    TAILQ_HEAD(, owner) unserved; /* who has been so for longest first */
+    int64_t crowded_ns;           /* when more than one owner had work last; INT64_MIN: never */
+    double present;               /* virtual time of the owner that was served last */
     LIST_HEAD(, session) sessions;
     struct job_ids jobs;
     LIST_HEAD(, job) orphans;
@@ -310,6 +319,8 @@ void order_update(struct core *core, struct job *job, int64_t now_ns);
 void order_moved(struct core *core, struct job *job, int64_t now_ns);
 /* The job whose turn it is, or NULL. */
 struct job *order_pick(struct core *core, int64_t now_ns);
+/* The same among the jobs of this owner alone. */
+struct job *order_pick_of(struct owner *owner, int64_t now_ns);
 /* Could a chunk be cut from it, caps on slots and want of workers left aside? */
 bool order_has_work(const struct core *core, const struct job *job);
 /* Is what would be cut next its head? There is something (queued_items > 0). */
@@ -327,6 +338,16 @@ void order_owner_full(struct core *core, struct owner *owner, int64_t now_ns);
 void order_owner_changed(struct core *core, struct owner *owner, int64_t now_ns);
 /* Slots that it may use at most. */
 uint32_t order_slots(const struct core *core, const struct job *job);
+
+/*** guarantee.c: who has waited for too long ***/
+
+/* What the owner has to do, or what runs of it, has changed: has it work and nothing running? */
+void guarantee_look(struct core *core, struct owner *owner, int64_t now_ns);
+/* The job of an owner that is to have a slot above the pool's number now, and an idle worker for it; NULL
+ * when there is none. */
+struct job *guarantee_pick(struct core *core, struct worker **worker, int64_t now_ns);
+/* When guarantee_pick may find one at the earliest. */
+int64_t guarantee_deadline(const struct core *core);
 
 /*** job.c: what comes in and goes out ***/
 
@@ -426,6 +447,13 @@ static inline uint32_t slots_of(const struct core *core)
 static inline bool slot_free(const struct core *core)
 {
     return core->running < slots_of(core);
+}
+
+/* Chunks that may run with those of the guarantee. */
+static inline uint32_t slots_most(const struct core *core)
+{
+    uint32_t above = core->config.guarantee_max != 0 ? core->config.guarantee_max : slots_of(core);
+    return slots_of(core) + (core->config.guarantee_after_ns != 0 ? above : 0);
 }
 
 /* Is there a worker that has nothing to do and may run what would be cut next of the job? */

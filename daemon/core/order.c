@@ -158,11 +158,8 @@ static void job_wake(struct core *core, struct job *job, int64_t now_ns)
     share_wake(&job->share, least != NULL ? least->share.key - lead : job->owner->present, now_ns);
 }
 
-static void owner_update(struct core *core, struct owner *owner, int64_t now_ns)
+static void set_owner_runnable(struct core *core, struct owner *owner, bool runnable, int64_t now_ns)
 {
-    bool runnable = !RB_EMPTY(&owner->jobs);
-    if (runnable == owner->runnable)
-        return;
     owner->runnable = runnable;
     core->runnable_owners += runnable ? 1 : -1;
     if (!runnable) {
@@ -174,10 +171,19 @@ static void owner_update(struct core *core, struct owner *owner, int64_t now_ns)
     RB_INSERT(owner_shares, &core->runnable, owner);
 }
 
+static void owner_update(struct core *core, struct owner *owner, int64_t now_ns)
+{
+    bool runnable = !RB_EMPTY(&owner->jobs);
+    if (runnable != owner->runnable)
+        set_owner_runnable(core, owner, runnable, now_ns);
+    guarantee_look(core, owner, now_ns);
+}
+
 static void set_starved(struct core *core, struct job *job, bool starved)
 {
     struct crew *crew = job->crew;
     job->starved = starved;
+    job->owner->starved_jobs += starved ? 1 : -1;
     if (starved) {
         if (TAILQ_EMPTY(&crew->starved))
             TAILQ_INSERT_TAIL(&core->wanting, crew, want_link);
@@ -328,16 +334,23 @@ static bool wait_for_older(struct owner *owner, struct job *job, int64_t now_ns)
     return true;
 }
 
-struct job *order_pick(struct core *core, int64_t now_ns)
+struct job *order_pick_of(struct owner *owner, int64_t now_ns)
 {
-    struct owner *owner = least_owner(core, now_ns);
-    if (owner == NULL)
+    if (!owner->runnable)
         return NULL;
     int32_t priority = RB_MIN(job_shares, &owner->jobs)->options.priority;
     struct job *job = least_job(owner, priority, now_ns);
     while (job->lasting && wait_for_older(owner, job, now_ns))
         job = least_job(owner, priority, now_ns);
-    core->present = owner->share.key > core->present ? owner->share.key : core->present;
     owner->present = job->share.key > owner->present ? job->share.key : owner->present;
     return job;
+}
+
+struct job *order_pick(struct core *core, int64_t now_ns)
+{
+    struct owner *owner = least_owner(core, now_ns);
+    if (owner == NULL)
+        return NULL;
+    core->present = owner->share.key > core->present ? owner->share.key : core->present;
+    return order_pick_of(owner, now_ns);
 }

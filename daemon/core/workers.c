@@ -97,7 +97,12 @@ static uint32_t useful_workers(const struct crew *crew, uint32_t most)
 bool start_is_wanted(const struct core *core, const struct crew *crew)
 {
     uint32_t slots = slots_of(core), most = slot_free(core) ? slots - core->running : 1;
-    if (!crew->process || crew->workers + crew->starting >= slots)
+    if (!crew->process) { /* there are threads for all slots, and one is missing for the guarantee only */
+        if (slot_free(core) || core->config.guarantee_after_ns == 0)
+            return false;
+        slots = slots_most(core);
+    }
+    if (crew->workers + crew->starting >= slots)
         return false;
     return crew->starting < useful_workers(crew, most);
 }
@@ -116,6 +121,8 @@ static void start_has_failed(struct core *core, struct crew *crew, int64_t now_n
 void core_start_failed(struct core *core, struct crew *crew, int64_t now_ns)
 {
     settle_last_action(core);
+    if (crew == NULL)
+        crew = &core->threads;
     if (crew->starting > 0)
         crew->starting--;
     start_has_failed(core, crew, now_ns);
@@ -274,7 +281,7 @@ bool workers_next(struct core *core, struct action *action, int64_t now_ns)
         if (now_ns < crew->not_before || !start_is_wanted(core, crew))
             continue;
         crew->starting++;
-        *action = (struct action){.type = ACTION_START, .crew = crew};
+        *action = (struct action){.type = ACTION_START, .crew = crew->process ? crew : NULL};
         return true;
     }
     return false;

@@ -71,9 +71,14 @@ static unsigned check_slots(struct world *world)
             broken(world, "owner's slots", "owner %u runs on %u workers of at most %u", owner->uid,
                    owner->running, owner->limits.slots);
     }
-    if (world->config.slots > 0 && busy > world->config.slots)
-        broken(world, "slots", "%u chunks run on %u slots", busy, world->config.slots);
-    world->slots_free = world->config.slots > 0 ? world->config.slots - busy : world->workers_here - busy;
+    unsigned slots = world->config.slots > 0 ? world->config.slots : world->workers_here;
+    unsigned most = slots;
+    if (world->config.guarantee_after_ns > 0)
+        most += world->config.guarantee_max > 0 ? world->config.guarantee_max : slots;
+    if (busy > most)
+        broken(world, "slots", "%u chunks run on %u slots, of at most %u", busy, slots, most);
+    world->slots_free = busy < slots ? slots - busy : 0;
+    world->slots_above = busy < most ? most - busy : 0;
     return world->workers_here - busy;
 }
 
@@ -228,6 +233,35 @@ static void check_patience(struct world *world, unsigned idle)
     }
 }
 
+/* Has the owner a job that could have a chunk run at once, were there a slot? */
+static bool could_run(const struct world *world, const struct owner *owner)
+{
+    for (const struct ledger *ledger = world->ledgers; ledger; ledger = ledger->next) {
+        if (ledger->job->client->owner == owner && ledger->open && !ledger->cancelled && ledger->queued > 0 &&
+            !may_wait(world, ledger) && worker_for(world, ledger))
+            return true;
+    }
+    return false;
+}
+
+/* Nobody waits for longer than is guaranteed, while that may still be given. */
+static void check_guarantee(struct world *world)
+{
+    int64_t after_ns = world->config.guarantee_after_ns;
+    for (unsigned i = 0; i < world->owner_count && after_ns > 0; i++) {
+        struct owner *owner = &world->owners[i];
+        bool unserved = owner->running == 0 && world->slots_free == 0 && world->slots_above > 0 &&
+                        could_run(world, owner);
+        if (!unserved)
+            owner->unserved_ns = INT64_MAX;
+        else if (owner->unserved_ns == INT64_MAX)
+            owner->unserved_ns = world->now_ns;
+        else if (world->now_ns - owner->unserved_ns > after_ns + NS_PER_MS)
+            broken(world, "guarantee", "owner %u has waited for %.3f ms, and %u slots may be given above all",
+                   owner->uid, (double)(world->now_ns - owner->unserved_ns) / 1e6, world->slots_above);
+    }
+}
+
 static void check_memory(struct world *world, const struct core_counts *counts)
 {
     uint64_t most = 0, queued = 0;
@@ -292,6 +326,7 @@ void check_turn(struct world *world)
     unsigned idle = check_slots(world);
     check_conservation(world, idle);
     check_patience(world, idle);
+    check_guarantee(world);
     if (world->steps % world->check_every != 0)
         return;
     struct core_counts counts;

@@ -352,32 +352,43 @@ static void act_on_worker(struct world *world, const struct action *action)
     link_send(world, &worker->down, packet);
 }
 
-/*** Processes ***/
+/*** Starting ***/
 
+/* target: whose process it is; NULL: a thread. */
 static void start_event(struct world *world, void *target, uint64_t argument)
 {
     struct owner *owner = target;
     if (world->closing)
         return;
     if (argument == 0) {
-        plan_process(world, owner);
+        plan_worker(world, owner);
         return;
     }
-    trace(world, "no start", owner->uid, 0, 0);
-    owner->starting--;
-    owner->start_failed_ns = world->now_ns;
-    core_start_failed(world->core, owner->crew, world->now_ns);
+    trace(world, "no start", owner ? owner->uid : 0, 0, 0);
+    if (owner) {
+        owner->starting--;
+        owner->start_failed_ns = world->now_ns;
+    }
+    core_start_failed(world->core, owner ? owner->crew : NULL, world->now_ns);
     daemon_turn(world, false);
 }
 
-static void start_process(struct world *world, const struct action *action)
+static void expect_process(struct world *world, struct owner *owner)
 {
-    struct owner *owner = crew_cookie(action->crew);
     owner->starting++;
     trace(world, "start", owner->uid, owner->starting, owner->processes);
     if (owner->processes + owner->starting > world->config.slots && world->fault != FAULT_POOL_SLOTS)
         broken(world, "start", "owner %u has %u processes, and %u are to come", owner->uid, owner->processes,
                owner->starting);
+}
+
+static void start_worker(struct world *world, const struct action *action)
+{
+    struct owner *owner = action->crew ? crew_cookie(action->crew) : NULL;
+    if (owner)
+        expect_process(world, owner);
+    else if (world->config.guarantee_after_ns == 0)
+        broken(world, "start", "a thread is asked for, and nothing is guaranteed");
     if (world->fault == FAULT_LOST_START)
         return;
     bool fails = world->deaths_left > 0 && random_chance(&world->random, world->fails);
@@ -391,7 +402,7 @@ static void act_once(struct world *world, const struct action *action)
     if (action->type <= ACTION_DONE)
         act_on_session(world, action);
     else if (action->type == ACTION_START)
-        start_process(world, action);
+        start_worker(world, action);
     else if (action->type == ACTION_OVER)
         ledger_over(world, action);
     else

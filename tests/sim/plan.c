@@ -51,15 +51,15 @@ static void draw_worker(struct world *world, struct worker_model *worker)
     worker->down = worker->up;
 }
 
-void plan_process(struct world *world, struct owner *owner)
+void plan_worker(struct world *world, struct owner *owner)
 {
     struct random *r = &world->random;
     struct worker_model *worker = worker_new(world);
     draw_worker(world, worker);
     worker->owner = owner;
     worker->born_ns = world->now_ns;
-    worker->gives_up = random_chance(r, 30);
-    if (world->deaths_left > 0 && random_chance(r, 30)) {
+    worker->gives_up = owner && random_chance(r, 30);
+    if (owner && world->deaths_left > 0 && random_chance(r, 30)) {
         world->deaths_left--;
         worker->dies_ns = random_chance(r, 10) ? 0 : draw_ns(world, 1000, 200 * NS_PER_MS);
         worker->fragile = random_chance(r, 50);
@@ -230,6 +230,7 @@ static void draw_owners(struct world *world, const struct scale *scale)
     for (unsigned i = 0; i < world->owner_count; i++) {
         struct owner_limits *limits = &world->owners[i].limits;
         world->owners[i].uid = 1000 + i;
+        world->owners[i].unserved_ns = INT64_MAX;
         limits->weight = random_chance(r, 60) ? 1 : (uint32_t)random_between(r, 1, 10);
         limits->slots = random_chance(r, 80) ? 0 : (uint32_t)random_between(r, 1, 4);
         limits->jobs = random_chance(r, 80) ? 1000 : (uint32_t)random_between(r, 1, 4);
@@ -249,6 +250,8 @@ static unsigned draw_processes(struct world *world)
     config->worker_age_ns = random_chance(r, 50) ? 0 : draw_ns(world, 10 * NS_PER_MS, NS_PER_S);
     config->worker_chunks = random_chance(r, 50) ? 0 : random_scale(r, 50, 1000);
     config->start_delay_ns = draw_ns(world, 10000, 100 * NS_PER_MS);
+    config->guarantee_after_ns = random_chance(r, 40) ? 0 : draw_ns(world, 10000, 100 * NS_PER_MS);
+    config->guarantee_max = random_chance(r, 40) ? 0 : (uint32_t)random_between(r, 1, 3);
     world->fails = random_chance(r, 70) ? 0 : 50;
     world->deaths_left = random_chance(r, 60) ? 0 : (unsigned)random_between(r, 1, 30);
     return (unsigned)random_between(r, 1, config->slots);
@@ -262,6 +265,12 @@ static void make_crews(struct world *world)
         if (core_crew_new(world->core, owner, &owner->crew) < 0)
             broken(world, "memory", "core_crew_new");
     }
+}
+
+static uint32_t slots_with_guarantee(const struct core_config *config)
+{
+    uint32_t above = config->guarantee_max > 0 ? config->guarantee_max : config->slots;
+    return config->slots + (config->guarantee_after_ns > 0 ? above : 0);
 }
 
 void plan_random(struct world *world)
@@ -280,7 +289,10 @@ void plan_random(struct world *world)
     world->check_every = scale.items <= 40 ? 1 : scale.items <= 300 ? 7 : 61;
     unsigned threads = world->processes ? draw_processes(world) : 0;
     struct core_config config = world->config;
-    config.slots += world->fault == FAULT_POOL_SLOTS;
+    if (world->fault == FAULT_POOL_SLOTS)
+        config.slots = slots_with_guarantee(&config) + 1;
+    if (world->fault == FAULT_GUARANTEE)
+        config.guarantee_after_ns = 0;
     world->core = core_new(&config);
     if (!world->core) {
         broken(world, "memory", "core_new");

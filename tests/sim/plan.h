@@ -16,8 +16,8 @@ void plan_random(struct world *world);
  */
 void fair_run(struct world *world);
 
-/* A process of this owner has started. */
-void plan_process(struct world *world, struct owner *owner);
+/* A process of this owner, or (NULL) a thread, has started. */
+void plan_worker(struct world *world, struct owner *owner);
 
 /* A worker with the behaviour of a thread; its owner is the world. */
 struct worker_model *worker_new(struct world *world);

@@ -50,6 +50,7 @@ enum {
     X(HALT, "halt", "halt")                                                                                  \
     X(HOLD, "hold", "hold")                                                                                  \
     X(POOL_SLOTS, "pool-slots", "slots")                                                                     \
+    X(GUARANTEE, "guarantee", "guarantee")                                                                   \
     X(WEIGHT, "weight", "fair share")
 
 enum fault {
@@ -62,9 +63,10 @@ enum fault {
 struct owner {
     uid_t uid;
     struct owner_limits limits;
-    uint32_t open_jobs; /* at the daemon */
-    uint32_t running;   /* chunks that hold a slot, orphans included; counted anew at each check */
-    int64_t busy_ns;    /* slot time, as the workers spent it */
+    uint32_t open_jobs;  /* at the daemon */
+    uint32_t running;    /* chunks that hold a slot, orphans included; counted anew at each check */
+    int64_t unserved_ns; /* since when it could run something and has nothing running; INT64_MAX: not */
+    int64_t busy_ns;     /* slot time, as the workers spent it */
     /* Where there are processes: */
     struct crew *crew;
     unsigned starting;       /* asked for, and neither come nor failed */
@@ -104,6 +106,7 @@ struct world {
     unsigned worker_count, workers_ever;
     struct worker_model *graves; /* those */
     unsigned slots_free;         /* as of the last check */
+    unsigned slots_above;        /* that the guarantee may still give, likewise */
     int64_t idle_ns;             /* since when a worker has been idle; INT64_MAX: none is */
     unsigned workers_here;       /* that the core knows of */
     struct ledger *ledgers;      /* of all opened jobs, the latest first */

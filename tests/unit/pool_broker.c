@@ -172,7 +172,7 @@ void broker_start(struct broker *b, unsigned threads)
     assert_int_equal(zmq_setsockopt(b->router, ZMQ_LINGER, &none, sizeof none), 0);
     assert_int_equal(zmq_setsockopt(b->router, ZMQ_ROUTER_MANDATORY, &yes, sizeof yes), 0);
     assert_int_equal(zmq_bind(b->router, POOL_ENDPOINT), 0);
-    assert_int_equal(pool_start(b->context, threads, &b->pool), 0);
+    assert_int_equal(pool_start(b->context, threads, threads + 1, &b->pool), 0);
     uint64_t seen = 0;
     for (unsigned i = 0; i < threads; i++) {
         struct worked_message w;

@@ -501,7 +501,7 @@ static void test_failing_start(void **state)
     assert_int_equal(zmq_ctx_set(context, ZMQ_MAX_SOCKETS, 3), 0);
     void *router = zmq_socket(context, ZMQ_ROUTER);
     assert_int_equal(zmq_bind(router, POOL_ENDPOINT), 0);
-    assert_int_equal(pool_start(context, 8, &pool), -EMFILE);
+    assert_int_equal(pool_start(context, 8, 8, &pool), -EMFILE);
     assert_null(pool);
     pool_join(NULL);
     zmq_close(router);
