@@ -1,58 +1,6 @@
-# The system's daemon and two users: whose processes run, what they may and may not. Needs root, and makes no users: uids
-# that nobody has do as well.
+# The system's daemon and two users: whose processes run, what they may and may not.
 load helper
-
-alice=54321
-bob=54322
-
-# The command `as UID COMMAND...`: with the uid's own group, and one more that both have.
-make_as() {
-    cat >as <<'AS'
-#!/bin/bash
-uid=$1
-shift
-HOME=$T/$uid exec setpriv --reuid "$uid" --regid "$uid" --groups "$uid,54400" --inh-caps=-all "$@"
-AS
-    chmod 755 as
-    PATH=$T:$PATH
-}
-
-prepare() {
-    [ "$(id -u)" = 0 ] || skip "only root can be two users"
-    chmod 711 "$T"
-    make_as
-    as $alice test -x "$PMAP_BIN/pmapd" || skip "others cannot run $PMAP_BIN"
-    mkdir -m 755 sys
-    local uid
-    for uid in $alice $bob; do
-        mkdir -m 700 $uid
-        chown $uid:$uid $uid
-    done
-    chmod 1777 reports
-    printf '[daemon]\nuser = daemon\nkill_grace = 200ms\n' >pmapd.conf
-}
-
-# start_system [LINE...]: root's daemon with 2 slots, and these lines in [access].
-start_system() {
-    [ $# = 0 ] || printf '%s\n' '[access]' "$@" >>pmapd.conf
-    export PMAP_ENDPOINT=ipc://$T/sys/pmapd.sock
-    setpriv --pdeathsig KILL pmapd -c "$T/pmapd.conf" -e "$PMAP_ENDPOINT" -n 2 </dev/null >>"$T/pmapd.log" 2>&1 3>&- &
-    DAEMON=$!
-    DAEMONS+=("$DAEMON")
-    until_true 20 answers
-}
-
-# pids_of UID: processes of that user's.
-pids_of() {
-    local folder
-    for folder in /proc/[0-9]*; do
-        [ "$(stat -c %u "$folder" 2>/dev/null)" != "$1" ] || echo "${folder#/proc/}"
-    done
-}
-
-nobody_left() {
-    [ -z "$(pids_of $alice)$(pids_of $bob)" ]
-}
+load users
 
 # The pids of pmap-launcher that are this daemon's.
 launcher() {
