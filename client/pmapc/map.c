@@ -1,10 +1,12 @@
 /*
- * pmapc map: a function over items. Reads what is to be run, and in which way; work.c does the rest.
+ * pmapc map: a function over items. Reads what is to be run, and in which way (see map.h); work.c does the
+ * rest.
  */
+#include "client/pmapc/map.h"
+
 #include "client/pmapc/options.h"
 #include "client/pmapc/pmapc.h"
 #include "client/pmapc/tell.h"
-#include "client/pmapc/work.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -82,8 +84,6 @@ static const char help_all[] =
     "Exit status: 0 all done, 1 some item failed, 2 usage, 3 no daemon, 4 refused,\n"
     "130 interrupted.\n";
 
-enum { OPT_FILTER = OPT_OWN, OPT_PIPE, OPT_PYTHON, OPT_TYPE, OPT_ISOLATE, OPT_RECYCLE };
-
 static const struct option longs[] = {{"filter", no_argument, NULL, OPT_FILTER},
                                       {"pipe", no_argument, NULL, OPT_PIPE},
                                       {"python", required_argument, NULL, OPT_PYTHON},
@@ -96,19 +96,7 @@ static const struct option longs[] = {{"filter", no_argument, NULL, OPT_FILTER},
 /* "-": in the order of the command line, so that a command behind "--" is told from a function before it. */
 static const char shorts[] = "-:n:C:I:" WORK_SHORTS;
 
-enum { NAME_ROOM = 200, MAX_ARGS_MOST = 1000000 };
-
-struct map {
-    struct work work;
-    const char *function; /* the one operand; NULL: none */
-    const char *surplus;  /* a second one */
-    const char *python;
-    char **command; /* behind "--", NULL-terminated; NULL: there is no "--" */
-    bool filter, pipe;
-    char *library;            /* a module's file, made absolute */
-    const char *argv[2];      /* of what is no command */
-    char name[NAME_ROOM + 1]; /* of a command, for people */
-};
+enum { MAX_ARGS_MOST = 1000000 };
 
 /* One option. Returns 0 or STATUS_USAGE. */
 static int read_option(struct map *map, int option, const char *value)
@@ -156,21 +144,24 @@ static int read_option(struct map *map, int option, const char *value)
         }
         break;
     default:
-        status = work_option(&map->work, option, value);
+        status = option < OPT_MAP_OWN || !map->command_line->option
+                     ? work_option(&map->work, option, value)
+                     : map->command_line->option(map->command_line->cookie, option, value);
     }
     return status;
 }
 
-static int misused(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static int misused(const struct map *map, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-static int misused(const char *format, ...)
+static int misused(const struct map *map, const char *format, ...)
 {
     char what[512];
     va_list args;
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    tell("map: %s (see 'pmapc map --help')", what);
+    const char *name = map->command_line->name;
+    tell("%s: %s (see 'pmapc %s --help')", name, what, name);
     return STATUS_USAGE;
 }
 
@@ -180,10 +171,10 @@ static int misused(const char *format, ...)
 static void name_command(struct map *map)
 {
     size_t at = 0;
-    for (char **word = map->command; *word && at < NAME_ROOM; word++) {
+    for (char **word = map->command; *word && at < MAP_NAME_ROOM; word++) {
         if (at > 0)
             map->name[at++] = ' ';
-        for (const char *c = *word; *c && at < NAME_ROOM; c++)
+        for (const char *c = *word; *c && at < MAP_NAME_ROOM; c++)
             map->name[at++] = isascii((unsigned char)*c) && isprint((unsigned char)*c) ? *c : '?';
     }
     map->name[at] = '\0';
@@ -222,9 +213,9 @@ static int use_python(struct map *map)
 {
     size_t len = strlen(map->python);
     if (len == 0)
-        return misused("--python needs an expression, or FILE.py:FUNCTION");
+        return misused(map, "--python needs an expression, or FILE.py:FUNCTION");
     if (len > 3 && strcmp(map->python + len - 3, ".py") == 0 && access(map->python, F_OK) == 0)
-        return misused("--python %s: which function of it? Say --python %s:FUNCTION", map->python,
+        return misused(map, "--python %s: which function of it? Say --python %s:FUNCTION", map->python,
                        map->python);
     map->argv[0] = map->python;
     map->work.call.kind = PMAP_PYTHON;
@@ -241,7 +232,7 @@ static int use_module(struct map *map)
 {
     const char *colon = strrchr(map->function, ':'), *name = colon + 1;
     if (*name == '\0' || colon == map->function)
-        return misused("'%s' is not FILE:FUNCTION", map->function);
+        return misused(map, "'%s' is not FILE:FUNCTION", map->function);
     size_t len = (size_t)(colon - map->function);
     char *folder = *map->function == '/' ? NULL : getcwd(NULL, 0);
     if (*map->function != '/' && !folder) {
@@ -269,40 +260,42 @@ static int use_module(struct map *map)
 /* Finds out what is to be run, and that it is one thing. Returns 0 or an exit status. */
 static int choose(struct map *map)
 {
+    const char *command = map->command_line->name;
     if (map->filter && map->pipe)
-        return misused("--filter and --pipe are two things");
+        return misused(map, "--filter and --pipe are two things");
     if (map->filter || map->pipe) {
         const char *option = map->filter ? "--filter" : "--pipe";
         if (!map->command || map->function)
-            return misused("%s needs a command behind '--'", option);
+            return misused(map, "%s needs a command behind '--'", option);
         if (map->python)
-            return misused("%s and --python are two things", option);
+            return misused(map, "%s and --python are two things", option);
     }
     if (map->python && (map->function || map->command))
-        return misused("--python and '%s' are two things to run; items stand behind ':::'",
+        return misused(map, "--python and '%s' are two things to run; items stand behind ':::'",
                        map->function     ? map->function
                        : map->command[0] ? map->command[0]
                                          : "--");
     if (map->function && map->command)
-        return misused("'%s' and a command behind '--' are two things to run", map->function);
+        return misused(map, "'%s' and a command behind '--' are two things to run", map->function);
     if (map->command) {
         if (!map->command[0] || !*map->command[0])
-            return misused("which command? (behind '--')");
+            return misused(map, "which command? (behind '--')");
         use_command(map);
         return 0;
     }
     if (map->python)
         return use_python(map);
     if (!map->function) {
-        tell("map: which function? (see 'pmapc map --help' and 'pmapc functions')");
+        tell("%s: which function? (see 'pmapc %s --help' and 'pmapc functions')", command, command);
         return STATUS_USAGE;
     }
     if (*map->function == '\0') {
-        tell("map: the function's name is empty");
+        tell("%s: the function's name is empty", command);
         return STATUS_USAGE;
     }
     if (map->surplus) {
-        tell("map: unexpected argument '%s': items stand behind ':::', a command behind '--'", map->surplus);
+        tell("%s: unexpected argument '%s': items stand behind ':::', a command behind '--'", command,
+             map->surplus);
         return STATUS_USAGE;
     }
     if (strchr(map->function, '/') && strchr(map->function, ':'))
@@ -319,41 +312,57 @@ static int check(struct map *map)
     enum pmap_kind kind = work->call.kind;
     bool command = kind == PMAP_COMMAND;
     if (!command && work->max_args > 0)
-        return misused("--max-args is for commands only");
+        return misused(map, "--max-args is for commands only");
     if (!command && work->colsep)
-        return misused("--colsep is for commands only");
+        return misused(map, "--colsep is for commands only");
     if (!command && work->list_count > 1)
-        return misused("several '" WORK_SEPARATOR "' are for commands only");
+        return misused(map, "several '" WORK_SEPARATOR "' are for commands only");
     if (!command && work->call.placeholder)
-        return misused("-I is for commands only");
+        return misused(map, "-I is for commands only");
     if ((work->max_args > 0) + (work->colsep != NULL) + (work->list_count > 1) > 1)
-        return misused("--max-args, --colsep and several '" WORK_SEPARATOR "' do not go together");
+        return misused(map, "--max-args, --colsep and several '" WORK_SEPARATOR "' do not go together");
     if (kind != PMAP_COMMAND && kind != PMAP_PIPE && work->job.live)
-        return misused("--line-buffer is for commands and --pipe only");
+        return misused(map, "--line-buffer is for commands and --pipe only");
     if ((command || kind == PMAP_PIPE) && work->job.recycle > 0)
-        return misused("--recycle is for processes that last, which a command's is not");
+        return misused(map, "--recycle is for processes that last, which a command's is not");
     if (kind != PMAP_MODULE && work->call.type)
-        return misused("--type is for functions of modules only (./lib.so:name)");
+        return misused(map, "--type is for functions of modules only (./lib.so:name)");
     if (kind != PMAP_BUILTIN && work->job.isolate)
-        return misused("--isolate is for builtins; everything else runs in processes anyway");
+        return misused(map, "--isolate is for builtins; everything else runs in processes anyway");
     /* What these ask for only processes can give. */
     if (kind == PMAP_BUILTIN && (work->job.timeout_ms > 0 || work->job.retries > 0 || work->job.recycle > 0))
         work->job.isolate = 1;
-    return work_check(work, "map");
+    return work_check(work, map->command_line->name);
 }
 
-/* Reads the command line. Returns 0 or an exit status. */
-static int read_arguments(struct map *map, int argc, char **argv)
+/*** The command line ***/
+
+/* map's long options and those of the subcommand, in memory of the caller's; NULL: memory is short. */
+static struct option *join_longs(const struct option *own)
 {
-    int own = work_separate(&map->work, argc, argv);
-    if (own < 0)
-        return STATUS_FAILED;
+    size_t count = 0, own_count = 0;
+    while (longs[count].name)
+        count++;
+    while (own && own[own_count].name)
+        own_count++;
+    struct option *joined = calloc(count + own_count + 1, sizeof *joined);
+    if (!joined)
+        return NULL;
+    memcpy(joined, longs, count * sizeof *joined);
+    if (own_count > 0)
+        memcpy(joined + count, own, own_count * sizeof *joined);
+    return joined;
+}
+
+/* Reads the options, and what stands between them. Returns 0 or an exit status. */
+static int read_options(struct map *map, const struct option *all, int argc, char **argv)
+{
     const char *value = NULL;
     int option;
     options_begin();
-    while ((option = getopt_long(own, argv, shorts, longs, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, shorts, all, NULL)) != -1) {
         if (option == '?' || option == ':')
-            return options_bad(option, argv, "map", longs);
+            return options_bad(option, argv, map->command_line->name, all);
         value = optarg;
         int status = read_option(map, option, optarg);
         if (status != 0 || map->work.help)
@@ -362,22 +371,46 @@ static int read_arguments(struct map *map, int argc, char **argv)
     /* The "--" may as well have been an option's value. */
     if (optind > 1 && strcmp(argv[optind - 1], "--") == 0 && value != argv[optind - 1])
         map->command = argv + optind;
-    int status = choose(map);
+    return 0;
+}
+
+int map_read(struct map *map, const struct map_command *command, int argc, char **argv)
+{
+    *map = (struct map){.command_line = command};
+    work_init(&map->work);
+    int own = work_separate(&map->work, argc, argv);
+    if (own < 0)
+        return STATUS_FAILED;
+    struct option *all = join_longs(command->longs);
+    if (!all) {
+        tell("out of memory");
+        return STATUS_FAILED;
+    }
+    int status = read_options(map, all, own, argv);
+    free(all);
+    if (status != 0 || map->work.help)
+        return status;
+    status = choose(map);
     return status != 0 ? status : check(map);
+}
+
+void map_free(struct map *map)
+{
+    free(map->library);
+    work_free(&map->work);
 }
 
 int command_map(const struct globals *globals, int argc, char **argv)
 {
-    struct map map = {.function = NULL};
-    work_init(&map.work);
-    int status = read_arguments(&map, argc, argv);
+    static const struct map_command command = {.name = "map"};
+    struct map map;
+    int status = map_read(&map, &command, argc, argv);
     if (status == 0 && map.work.help) {
         fputs(map.work.help_all ? help_all : help, stdout);
         status = tell_finish();
     } else if (status == 0) {
         status = work_run(globals, &map.work);
     }
-    free(map.library);
-    work_free(&map.work);
+    map_free(&map);
     return status;
 }

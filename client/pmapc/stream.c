@@ -6,8 +6,8 @@
 #include "client/pmapc/connect.h"
 #include "client/pmapc/interrupt.h"
 #include "client/pmapc/progress.h"
+#include "client/pmapc/refusal.h"
 #include "client/pmapc/tell.h"
-#include "common/protocol.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -89,32 +89,15 @@ static void output_broke(struct stream *s, int error)
 
 /*** The job ***/
 
-static int refusal_status(unsigned code)
-{
-    switch (code) {
-    case PERR_FUNCTION:
-    case PERR_OPTION:
-        return STATUS_USAGE;
-    case PERR_REFUSED:
-    case PERR_LIMIT:
-        return STATUS_REFUSED;
-    default:
-        return STATUS_NO_POOL;
-    }
-}
-
 /* pmap_take, or another call, has said something other than a result or "none". */
 static void job_ended(struct stream *s, int said)
 {
-    unsigned code = 0;
     if (said == -EINTR || (said == PMAP_CANCELLED && interrupt_pending()))
         return; /* the main loop sees the signal */
     if (said == PMAP_DONE) {
         s->status = s->output.failed > 0 ? STATUS_FAILED : STATUS_DONE;
     } else if (said == PMAP_FAILED) {
-        const char *why = pmap_job_error(s->job, &code);
-        tell("%s", why && *why ? why : protocol_error_text(code));
-        s->status = refusal_status(code);
+        s->status = refusal_job(s->job);
     } else if (said == PMAP_CANCELLED) {
         tell("the job was cancelled");
         s->status = STATUS_NO_POOL;
@@ -351,9 +334,7 @@ int stream_run(pmap *pool, struct items *items, const struct stream_options *opt
         rc = pmap_open_call(pool, options->call, options->job, &s.job);
     int status;
     if (rc < 0) {
-        tell("%s: %s", options->name, *pmap_error(pool) ? pmap_error(pool) : tell_errno(rc));
-        bool own = rc == -EINVAL || rc == -ENOENT || rc == -E2BIG;
-        status = own ? STATUS_USAGE : STATUS_NO_POOL;
+        status = refusal_open(pool, options->name, rc);
     } else {
         s.output.writer.stop = stop_writing;
         s.output.writer.cookie = &s;

@@ -204,55 +204,77 @@ int work_check(struct work *work, const char *command)
         tell("%s: --%s needs --joblog", command, work->resume_failed ? "resume-failed" : "resume");
         return STATUS_USAGE;
     }
+    work->call.fields = work->max_args > 1 || work->colsep || work->list_count > 1;
     return 0;
 }
 
 /*** The run ***/
 
-/* Opens the input and makes *fd of it. Returns 0 or STATUS_USAGE. */
-static int open_input(const struct work *work, struct stream_options *stream, int *fd)
+/* Opens what the records come from. Returns 0 or STATUS_USAGE. */
+static int open_descriptor(const struct work *work, struct work_input *input)
 {
     bool is_file = work->arg_file && strcmp(work->arg_file, "-") != 0;
-    stream->input_name = is_file ? work->arg_file : "stdin";
+    input->name = is_file ? work->arg_file : "stdin";
     int opened = is_file ? open(work->arg_file, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
     struct stat st;
     if (opened < 0 || fstat(opened, &st) < 0) {
-        tell("cannot open %s: %s", stream->input_name, tell_errno(errno));
+        tell("cannot open %s: %s", input->name, tell_errno(errno));
         return STATUS_USAGE;
     }
+    input->fd = opened;
     if (S_ISDIR(st.st_mode)) {
-        tell("cannot read %s: %s", stream->input_name, tell_errno(EISDIR));
-        if (is_file)
-            close(opened);
+        tell("cannot read %s: %s", input->name, tell_errno(EISDIR));
         return STATUS_USAGE;
     }
-    stream->input_polls = !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode);
+    input->polls = !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode);
     if (!work->quiet && isatty(opened))
         tell("reading items from the terminal, one a line; Ctrl-D ends them");
-    *fd = opened;
     return 0;
 }
 
-/* Makes the items of the reader, as the options say. *columns is to be freed where items->columns is set. */
-static int make_items(const struct work *work, struct reader *reader, regex_t *columns, struct items *items)
+/* Makes the items of the reader, as the options say. */
+static int make_items(const struct work *work, struct work_input *input)
 {
-    items_init(items, reader);
+    struct items *items = &input->items;
     if (work->list_count > 1 && items_product(items, work->lists, work->list_count) < 0) {
         tell("'" WORK_SEPARATOR "': the product of these lists is too large");
         return STATUS_USAGE;
     }
     if (work->colsep) {
-        int rc = items_compile(columns, work->colsep);
+        int rc = items_compile(&input->columns, work->colsep);
         if (rc != 0) {
             char why[128];
-            regerror(rc, columns, why, sizeof why);
+            regerror(rc, &input->columns, why, sizeof why);
             tell("--colsep: '%s': %s", work->colsep, why);
             return STATUS_USAGE;
         }
-        items->columns = columns;
+        items->columns = &input->columns;
     }
     items->group = work->max_args > 1 ? work->max_args : 0;
     return 0;
+}
+
+int work_open_input(const struct work *work, struct work_input *input)
+{
+    *input = (struct work_input){.fd = -1};
+    int status = work->lists ? 0 : open_descriptor(work, input);
+    if (work->lists)
+        reader_init_arguments(&input->reader, work->lists[0].arguments, work->lists[0].count,
+                              PROTOCOL_ITEM_MAX);
+    else
+        reader_init(&input->reader, input->fd, work->delimiter, PROTOCOL_ITEM_MAX, 0);
+    items_init(&input->items, &input->reader);
+    return status != 0 ? status : make_items(work, input);
+}
+
+void work_close_input(struct work_input *input)
+{
+    if (input->items.columns)
+        regfree(&input->columns);
+    items_free(&input->items);
+    reader_free(&input->reader);
+    if (input->fd > STDERR_FILENO)
+        close(input->fd);
 }
 
 static enum joblog_mode joblog_mode(const struct work *work)
@@ -312,15 +334,17 @@ static int run_dry(const struct work *work, struct items *items, const struct st
 
 int work_run(const struct globals *globals, struct work *work)
 {
-    int fd = -1;
     bool verbatim = work->call.kind == PMAP_COMMAND || work->call.kind == PMAP_PIPE;
-    work->call.fields = work->max_args > 1 || work->colsep || work->list_count > 1;
     if (work->report == REPORT_NONE && !work->quiet && isatty(STDERR_FILENO))
         work->report = REPORT_LINE;
-    struct shown shown;
+    struct work_input input;
+    int status = work_open_input(work, &input);
+    struct shown shown = {.name = NULL};
     struct stream_options stream = {.call = &work->call,
                                     .job = &work->job,
                                     .name = work->name,
+                                    .input_name = input.name,
+                                    .input_polls = input.polls,
                                     .progress = work->progress && !work->quiet,
                                     .report = work->report,
                                     .output = {.verbatim = verbatim,
@@ -330,29 +354,14 @@ int work_run(const struct globals *globals, struct work *work)
                                                .halt = work->halt,
                                                .shown = &shown,
                                                .fields = work->call.fields != 0}};
-    int status = work->lists ? 0 : open_input(work, &stream, &fd);
-    if (status != 0)
-        return status;
-    struct reader reader;
-    struct items items;
-    regex_t columns;
-    if (work->lists)
-        reader_init_arguments(&reader, work->lists[0].arguments, work->lists[0].count, PROTOCOL_ITEM_MAX);
-    else
-        reader_init(&reader, fd, work->delimiter, PROTOCOL_ITEM_MAX, 0);
-    status = make_items(work, &reader, &columns, &items);
-    if (shown_init(&shown, &work->call, work->name, work->shell) < 0) {
+    if (status == 0 && shown_init(&shown, &work->call, work->name, work->shell) < 0) {
         tell("out of memory");
         status = STATUS_FAILED;
     }
     if (status == 0)
-        status = work->dry_run ? run_dry(work, &items, &stream) : run_job(globals, work, &items, &stream);
-    if (items.columns)
-        regfree(&columns);
+        status = work->dry_run ? run_dry(work, &input.items, &stream)
+                               : run_job(globals, work, &input.items, &stream);
     shown_free(&shown);
-    items_free(&items);
-    reader_free(&reader);
-    if (fd > STDERR_FILENO)
-        close(fd);
+    work_close_input(&input);
     return status;
 }

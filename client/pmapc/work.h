@@ -91,8 +91,23 @@ int work_separate(struct work *work, int argc, char **argv);
 /* One of the common options, or --help. Returns 0 or STATUS_USAGE having told. */
 int work_option(struct work *work, int option, const char *value);
 
-/* What the common options must be to one another. command: for messages. As work_option. */
+/* What the common options must be to one another; the last to be called of these. command: for messages. As
+ * work_option. */
 int work_check(struct work *work, const char *command);
+
+/* Where the items come from, opened. Must stay where it is: its parts refer to one another. */
+struct work_input {
+    const char *name; /* for messages; NULL: arguments */
+    bool polls;       /* false: a regular file or arguments, which are always ready */
+    int fd;           /* -1: none */
+    struct reader reader;
+    struct items items;
+    regex_t columns; /* where items.columns is it */
+};
+
+/* Opens it. Returns 0, or STATUS_USAGE having told; it is to be closed in any case. */
+int work_open_input(const struct work *work, struct work_input *input);
+void work_close_input(struct work_input *input);
 
 /* Runs it. Returns an exit status, having told of everything that went wrong. */
 int work_run(const struct globals *globals, struct work *work);
