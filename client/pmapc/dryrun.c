@@ -7,7 +7,6 @@
 #include "client/pmapc/tell.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -58,15 +57,8 @@ int dry_run(struct items *items, const struct stream_options *options)
     if (writer.error < 0) {
         tell("cannot write to stdout: %s", tell_errno(writer.error));
         status = STATUS_FAILED;
-    } else if (rc == -EMSGSIZE) {
-        tell("item %" PRIu64 ": larger than %zu bytes", items->next + 1, items->reader->item_max);
-        status = STATUS_FAILED;
-    } else if (rc == -EILSEQ) {
-        tell("item %" PRIu64 ": an argument with a NUL byte in it", items->next + 1);
-        status = STATUS_FAILED;
     } else if (rc < 0) {
-        tell("cannot read %s: %s", options->input_name, tell_errno(rc));
-        status = STATUS_USAGE;
+        status = items_broke(items, options->input_name, rc);
     }
     writer_free(&writer);
     return status;

@@ -3,8 +3,12 @@
  */
 #include "client/pmapc/items.h"
 
+#include "client/pmapc/pmapc.h"
+#include "client/pmapc/tell.h"
+
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 void items_init(struct items *items, struct reader *reader)
@@ -166,4 +170,18 @@ bool items_finished(const struct items *items)
     if (items->lists)
         return items->product == items->product_total;
     return items->gathered == 0 && reader_finished(items->reader);
+}
+
+int items_broke(const struct items *items, const char *name, int error)
+{
+    if (error == -EMSGSIZE) {
+        tell("item %" PRIu64 ": larger than %zu bytes", items->next + 1, items->reader->item_max);
+        return STATUS_FAILED;
+    }
+    if (error == -EILSEQ) {
+        tell("item %" PRIu64 ": an argument with a NUL byte in it", items->next + 1);
+        return STATUS_FAILED;
+    }
+    tell("cannot read %s: %s", name, tell_errno(error));
+    return STATUS_USAGE;
 }

@@ -72,4 +72,8 @@ static inline uint64_t items_index(const struct items *items)
 
 bool items_finished(const struct items *items);
 
+/* Tells why no further item is to be had: what items_next or reader_fill has said. name: of the input.
+ * Returns an exit status. */
+int items_broke(const struct items *items, const char *name, int error);
+
 #endif

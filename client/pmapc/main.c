@@ -18,6 +18,7 @@ static const struct command {
 } commands[] = {
     {"map", "apply a function to each item, results in order", command_map},
     {"run", "run each line of the input as a shell command", command_run},
+    {"timeit", "time a job as IPython's %timeit does", command_timeit},
     {"functions", "list the functions that the daemon has", command_functions},
     {"cpus", "the CPUs that may really be used here, and the pool's slots", command_cpus},
     {"status", "what the daemon is doing", command_status},

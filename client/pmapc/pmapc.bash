@@ -20,10 +20,15 @@ _pmapc()
                           --timeout --retries --halt --priority --at-most-once --results --joblog --resume --resume-failed
                           --stats --stats=text --stats=json --progress -q --quiet --tag --dry-run -r --no-run-if-empty
                           --help'
+    # Those of map that are not about results.
+    local timed='-j --slots -P -c --chunksize -a --arg-file -0 --null -d --delimiter -u --unordered --line-buffer --timeout
+                 --retries --priority --at-most-once -q --quiet --filter --pipe --python -n --max-args -C --colsep -I --type
+                 --isolate --recycle'
     case $command in
         '') options='-e --endpoint --no-autostart --version --help' ;;
         map) options="$common --filter --pipe --python -n --max-args -C --colsep -I --type --isolate --recycle --help=all" ;;
         run) options=$common ;;
+        timeit) options="$timed --loops --runs --json --help" ;;
         cancel) options=--help ;;
         ping) options='-c --count -i --interval --json --help' ;;
         *) options='--json --help' ;;
@@ -51,7 +56,7 @@ _pmapc()
             return
             ;;
         -j | --slots | -P | -c | --chunksize | --count | -d | --delimiter | --priority | -i | --interval | -n | --max-args | \
-            -C | --colsep | -I | --timeout | --retries | --recycle | --python)
+            -C | --colsep | -I | --timeout | --retries | --recycle | --python | --loops | --runs)
             return
             ;;
     esac
@@ -71,8 +76,8 @@ _pmapc()
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'map run functions cpus status jobs cancel ping' -- "$cur")
-    elif [[ $command == map ]]; then
+        mapfile -t COMPREPLY < <(compgen -W 'map run timeit functions cpus status jobs cancel ping' -- "$cur")
+    elif [[ $command == map || $command == timeit ]]; then
         # A press of Tab starts no daemon.
         mapfile -t COMPREPLY < <(compgen -W \
             "$("${COMP_WORDS[0]}" "${before[@]}" --no-autostart functions 2>/dev/null | cut -d ' ' -f 1)" -- "$cur")

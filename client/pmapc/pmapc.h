@@ -29,6 +29,8 @@ typedef int command_function(const struct globals *globals, int argc, char **arg
 
 command_function command_map;
 command_function command_run;
+command_function command_timeit;
+command_function command_scale;
 command_function command_functions;
 command_function command_cpus;
 command_function command_status;

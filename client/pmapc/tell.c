@@ -87,6 +87,16 @@ int tell_finish(void)
     return STATUS_FAILED;
 }
 
+bool tell_utf8(void)
+{
+    /* By name, so that a terminal reached from another machine counts whose locale is not installed here. */
+    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    const char *locale = NULL;
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && (!locale || !*locale); i++)
+        locale = getenv(names[i]);
+    return locale && (strcasestr(locale, "utf-8") || strcasestr(locale, "utf8"));
+}
+
 const char *tell_duration(double seconds, char out[TELL_ROOM])
 {
     static const struct {

@@ -5,6 +5,7 @@
 #define PMAPC_TELL_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 /*
  * One line on stderr, "pmapc: " before it, in a single write(2) so that lines of several programs do not mix.
@@ -28,6 +29,9 @@ int tell_finish(void);
 
 /* Ends the program by SIGPIPE, also where that signal was inherited as ignored. */
 _Noreturn void tell_sigpipe(void);
+
+/* May what is printed have more than ASCII in it: does the user's locale, by its name, write UTF-8? */
+bool tell_utf8(void);
 
 enum { TELL_ROOM = 32 };
 /* A duration in a unit that suits it ("85 us", "1.25 s"), a count ("812", "81.2 k"), into out. Return out. */
