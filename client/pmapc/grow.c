@@ -3,11 +3,13 @@
  */
 #include "client/pmapc/grow.h"
 
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CAPACITY_FIRST = 256 };
+enum { CAPACITY_FIRST = 256, FORMAT_ROOM = 501 };
 
 static bool make_room(struct grow *g, size_t len)
 {
@@ -39,6 +41,16 @@ bool grow_add(struct grow *g, const void *data, size_t len)
 bool grow_byte(struct grow *g, char byte)
 {
     return grow_add(g, &byte, 1);
+}
+
+bool grow_format(struct grow *g, const char *format, ...)
+{
+    char text[FORMAT_ROOM];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return grow_add(g, text, strlen(text));
 }
 
 void grow_clear(struct grow *g)

@@ -18,6 +18,9 @@ struct grow {
 bool grow_add(struct grow *g, const void *data, size_t len);
 bool grow_byte(struct grow *g, char byte);
 
+/* Adds what printf(3) makes of it, at most 500 bytes. Returns as above. */
+bool grow_format(struct grow *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Empties it; the memory stays. */
 void grow_clear(struct grow *g);
 void grow_free(struct grow *g);

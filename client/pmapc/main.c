@@ -19,6 +19,7 @@ static const struct command {
     {"map", "apply a function to each item, results in order", command_map},
     {"run", "run each line of the input as a shell command", command_run},
     {"timeit", "time a job as IPython's %timeit does", command_timeit},
+    {"scale", "time a job with 1, 2, ... slots", command_scale},
     {"functions", "list the functions that the daemon has", command_functions},
     {"cpus", "the CPUs that may really be used here, and the pool's slots", command_cpus},
     {"status", "what the daemon is doing", command_status},
@@ -43,8 +44,7 @@ static const char help_after[] =
     "\n"
     "Examples:\n"
     "  seq 10 | pmapc map square\n"
-    "  pmapc map -- gzip -k {} ::: *.txt\n"
-    "  pmapc -e ipc:///run/pmapd/pmapd.sock status --json\n";
+    "  pmapc map -- gzip -k {} ::: *.txt\n";
 
 enum { OPT_NO_AUTOSTART = 256, OPT_VERSION, OPT_HELP };
 static const struct option longs[] = {{"endpoint", required_argument, NULL, 'e'},

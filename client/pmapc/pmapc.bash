@@ -29,13 +29,14 @@ _pmapc()
         map) options="$common --filter --pipe --python -n --max-args -C --colsep -I --type --isolate --recycle --help=all" ;;
         run) options=$common ;;
         timeit) options="$timed --loops --runs --json --help" ;;
+        scale) options="$timed --loops --runs --max --all --svg --json --help" ;;
         cancel) options=--help ;;
         ping) options='-c --count -i --interval --json --help' ;;
         *) options='--json --help' ;;
     esac
 
     case $prev in
-        -a | --arg-file | --joblog)
+        -a | --arg-file | --joblog | --svg)
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
             return
             ;;
@@ -56,7 +57,7 @@ _pmapc()
             return
             ;;
         -j | --slots | -P | -c | --chunksize | --count | -d | --delimiter | --priority | -i | --interval | -n | --max-args | \
-            -C | --colsep | -I | --timeout | --retries | --recycle | --python | --loops | --runs)
+            -C | --colsep | -I | --timeout | --retries | --recycle | --python | --loops | --runs | --max)
             return
             ;;
     esac
@@ -76,8 +77,8 @@ _pmapc()
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'map run timeit functions cpus status jobs cancel ping' -- "$cur")
-    elif [[ $command == map || $command == timeit ]]; then
+        mapfile -t COMPREPLY < <(compgen -W 'map run timeit scale functions cpus status jobs cancel ping' -- "$cur")
+    elif [[ $command == map || $command == timeit || $command == scale ]]; then
         # A press of Tab starts no daemon.
         mapfile -t COMPREPLY < <(compgen -W \
             "$("${COMP_WORDS[0]}" "${before[@]}" --no-autostart functions 2>/dev/null | cut -d ' ' -f 1)" -- "$cur")

@@ -11,25 +11,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char help[] =
-    "Usage: pmapc timeit [OPTION...] FUNCTION [::: ITEM...]\n"
-    "       pmapc timeit [OPTION...] --python EXPR|-- COMMAND [ARG...] [::: ITEM...]\n"
-    "Times a job as IPython's %timeit times a statement, and prints the same line.\n"
-    "A loop is a whole job: from its opening to its last result, over a connection\n"
-    "that is open. All items are in memory before; the results are thrown away.\n"
-    "\n"
-    "      --loops N  loops in a run (default: the first of 1, 10, 100 ... that make\n"
-    "                 one of at least 0.2 s)\n"
-    "      --runs N   runs (default: 7)\n"
-    "      --json     the figures as an object, times in seconds, those of all runs\n"
-    "      --help     show this\n"
-    "\n"
-    "Other options are those of 'pmapc map' (see its --help=all) that are not about\n"
-    "results: -j, -c, -a, -0, -d, -n, -C, -u, --isolate, --filter, --pipe ...\n"
-    "\n"
-    "  seq 1000 | pmapc timeit square\n"
-    "  pmapc timeit --python 'int(x)**2' ::: 1 2 3\n"
-    "  pmapc timeit -j 1 --json -a numbers.txt cube\n";
+static const char help[] = "Usage: pmapc timeit [OPTION...] FUNCTION [::: ITEM...]\n"
+                           "       pmapc timeit [OPTION...] --python EXPR|-- COMMAND [ARG...] [::: ITEM...]\n"
+                           "Times a job as IPython's %timeit times a statement, and prints the same line.\n"
+                           "A loop is a whole job: from its opening to its last result, over a connection\n"
+                           "that is open. All items are in memory before; the results are thrown away.\n"
+                           "\n"
+                           "      --loops N  loops in a run (default: the first of 1, 10, 100 ... that make\n"
+                           "                 one of at least 0.2 s)\n"
+                           "      --runs N   runs (default: 7)\n"
+                           "      --json     the figures as an object, times in seconds, those of all runs\n"
+                           "      --help     show this\n"
+                           "\n"
+                           "Other options are those of 'pmapc map' (see its --help=all) that are not about\n"
+                           "results: -j, -c, -a, -0, -d, -n, -C, -u, --isolate, --filter, --pipe ...\n"
+                           "\n"
+                           "  seq 1000 | pmapc timeit square\n"
+                           "  pmapc timeit --python 'int(x)**2' ::: 1 2 3\n"
+                           "  pmapc timeit -j 1 --json -a numbers.txt cube\n";
 
 static const struct option longs[] = {MEASURE_LONGS, {NULL, 0, NULL, 0}};
 

@@ -86,7 +86,7 @@ shows() {
 
 @test "--help fits a terminal" {
     local command
-    for command in '' map run timeit functions cpus status jobs cancel ping; do
+    for command in '' map run timeit scale functions cpus status jobs cancel ping; do
         # shellcheck disable=SC2086 # a word or none
         expect 0 pmapc $command --help
         silent
@@ -111,6 +111,17 @@ shows() {
         grep -q -- "--$option" out || fail "--$option is not in the help"
         grep -q -- "Fl \\\\-$option" "$PMAP_SOURCE/client/pmapc/pmapc.1" || fail "--$option is not in the man page"
         grep -q -- "--$option" "$PMAP_SOURCE/client/pmapc/pmapc.bash" || fail "--$option is not completed"
+    done
+}
+
+@test "man page and completion know the options of timeit and scale" {
+    local command option
+    for command in timeit scale; do
+        expect 0 pmapc $command --help
+        while read -r option; do
+            grep -q -- "Fl \\\\-$option" "$PMAP_SOURCE/client/pmapc/pmapc.1" || fail "--$option is not in the man page"
+            grep -qE -- "^        $command\).* --$option( |\")" "$PMAP_SOURCE/client/pmapc/pmapc.bash" || fail "--$option is not completed"
+        done < <(sed -nE 's/^      --([a-z]+).*/\1/p' out)
     done
 }
 

@@ -1,0 +1,58 @@
+/*
+ * What others do in the pool; see neighbours.h.
+ */
+#include "client/pmapc/neighbours.h"
+
+#include "client/pmapc/connect.h"
+#include "client/pmapc/query.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stddef.h>
+#include <time.h>
+
+enum { ANSWER_MS = 5000 };
+
+static double number(const msgpack_object *map, const char *key)
+{
+    const msgpack_object *value = query_field(map, key);
+    if (value && value->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+        return (double)value->via.u64;
+    bool real = value && (value->type == MSGPACK_OBJECT_FLOAT64 || value->type == MSGPACK_OBJECT_FLOAT32);
+    return real ? value->via.f64 : NAN;
+}
+
+int neighbours_look(pmap *pool, struct neighbours *out)
+{
+    const void *data = NULL;
+    size_t size = 0, used = 0;
+    *out = (struct neighbours){.known = false};
+    int rc;
+    while ((rc = pmap_query(pool, "status", ANSWER_MS, &data, &size)) == -EINTR)
+        ;
+    if (rc == -EINVAL || rc == -ETIMEDOUT)
+        return 0;
+    if (rc < 0)
+        return connect_lost(pool, rc);
+    msgpack_unpacked answer;
+    msgpack_unpacked_init(&answer);
+    if (msgpack_unpack_next(&answer, data, size, &used) == MSGPACK_UNPACK_SUCCESS) {
+        double run_s = number(&answer.data, "run_s"), busy = number(&answer.data, "busy");
+        if (run_s >= 0 && busy >= 0 && busy <= UINT32_MAX)
+            *out = (struct neighbours){.known = true, .run_s = run_s, .busy = (unsigned)busy};
+    }
+    msgpack_unpacked_destroy(&answer);
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    out->now_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    return 0;
+}
+
+double neighbours_slots(const struct neighbours *before, const struct neighbours *after, double own_s)
+{
+    double elapsed_s = (double)(after->now_ns - before->now_ns) / 1e9;
+    if (!before->known || !after->known || elapsed_s <= 0)
+        return -1;
+    double charged = (after->run_s - before->run_s - own_s) / elapsed_s;
+    return fmax(fmax(charged, 0), fmin(before->busy, after->busy));
+}
