@@ -108,6 +108,8 @@ static int answer_status(struct answer *a, struct broker *broker, const struct a
     answer_count(a, "slots", broker->options.slots);
     answer_count(a, "busy", counts.busy);
     answer_count(a, "above", counts.above);
+    const struct config *config = broker->options.config;
+    answer_real(a, "guarantee_s", config->guarantee ? (double)config->guarantee_after_ns / 1e9 : -1);
     answer_count(a, "connections", monitor_connections(broker->monitor));
     answer_count(a, "cut", monitor_cuts(broker->monitor));
     add_counts(a, &counts);

@@ -53,10 +53,13 @@ bool core_owner_next(const struct core *core, const void **cursor, struct owner_
     return true;
 }
 
-/* Can nothing come before its client has taken what is there? */
+/*
+ * Is its client behind with taking results, so that it sends nothing more? One that takes them gives their
+ * credit back in portions of about a quarter.
+ */
 static bool client_is_stuck(const struct job *job)
 {
-    return job->in_credit <= 0 && job->in_owed == 0 && job->in_flight == 0 && job->piece == NULL;
+    return job->in_flight == 0 && job->piece == NULL && job->in_held > job->in_window / 2;
 }
 
 /* What a job waits for that has a crew, and work. */

@@ -135,6 +135,19 @@ static void waits_for_its_reader(void **unused)
     look(&rig);
     assert_near(owner_seen(&rig, 1000).entitled, 0); /* it could not use any */
     rig_end(&rig);
+    /* One that takes nothing of much, and sends no more. */
+    rig_start(&rig, &config, 2);
+    session = rig_session(&rig, 1000, &no_limits);
+    job = rig_open(&rig, session, 1, (struct job_options){.chunksize = 1});
+    assert_int_equal(rig_items(&rig, job, 1, 1000, 'i'), 0);
+    rig_work(&rig, rig_take(&rig, ACTION_CHUNK), MS);
+    rig_take(&rig, ACTION_RESULTS);
+    assert_int_equal(waits(&rig, 1), WAITS_ITEMS);
+    assert_int_equal(rig_items(&rig, job, 1, 2000, 'i'), 0);
+    rig_work(&rig, rig_take(&rig, ACTION_CHUNK), MS);
+    rig_take(&rig, ACTION_RESULTS);
+    assert_int_equal(waits(&rig, 1), WAITS_READER);
+    rig_end(&rig);
 }
 
 static void waits_for_a_chunk_or_is_halted(void **unused)
@@ -279,6 +292,35 @@ static void shows_the_chunks_that_run(void **unused)
     core_free(rig.core);
 }
 
+/* Who gets a slot by the guarantee is seen to have it above the pool's. */
+static void shows_what_runs_above(void **unused)
+{
+    (void)unused;
+    struct core_config config = {
+        .slots = 1, .chunk_target_ns = 10 * MS, .queued_bytes = 1 << 30, .guarantee_after_ns = 100 * MS};
+    struct rig rig;
+    struct core_counts counts;
+    rig_start(&rig, &config, 2);
+    struct session *alice = rig_session(&rig, 1000, &no_limits);
+    struct session *bob = rig_session(&rig, 1001, &no_limits);
+    assert_int_equal(rig_items(&rig, rig_open(&rig, alice, 1, plain), 1, 1, 'i'), 0);
+    rig_take(&rig, ACTION_CHUNK);
+    assert_int_equal(rig_items(&rig, rig_open(&rig, bob, 1, plain), 1, 1, 'i'), 0);
+    core_counts(rig.core, &counts);
+    assert_int_equal(counts.above, 0);
+    assert_int_equal(waits(&rig, 2), WAITS_TURN);
+    rig_pass(&rig, 100 * MS);
+    rig_take(&rig, ACTION_CHUNK);
+    core_counts(rig.core, &counts);
+    assert_int_equal(counts.above, 1);
+    assert_int_equal(counts.busy, 2);
+    const void *cursor = NULL;
+    struct slot_view slot;
+    while (core_slot_next(rig.core, &cursor, &slot))
+        assert_int_equal(slot.above, slot.uid == 1001);
+    rig_end(&rig);
+}
+
 /*** Owners ***/
 
 static void counts_waits_failures_and_jobs(void **unused)
@@ -417,6 +459,7 @@ int main(void)
         cmocka_unit_test(waits_for_a_process_and_its_start),
         cmocka_unit_test(counts_the_items_of_a_job_that_was_opened_anew),
         cmocka_unit_test(shows_the_chunks_that_run),
+        cmocka_unit_test(shows_what_runs_above),
         cmocka_unit_test(counts_waits_failures_and_jobs),
         cmocka_unit_test(says_what_is_used_while_it_runs),
         cmocka_unit_test(says_what_owners_are_due),
