@@ -22,7 +22,8 @@ static const struct command {
     {"cpus", "the CPUs that may really be used here, and the pool's slots", command_cpus},
     {"status", "what the daemon is doing", command_status},
     {"jobs", "the jobs that are open", command_jobs},
-    {"cancel", "give jobs up, by their numbers", command_cancel},
+    {"explain", "why a job waits, and what it may expect", command_explain},
+    {"cancel", "give jobs up", command_cancel},
     {"ping", "time round trips to the daemon", command_ping},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

@@ -1,4 +1,4 @@
-# Completion of pmapc(1) for bash: commands, options, and the names of the functions that a running daemon has.
+# Completion of pmapc(1) for bash: commands, options, and the functions and open jobs that a running daemon has.
 
 _pmapc()
 {
@@ -24,7 +24,8 @@ _pmapc()
         '') options='-e --endpoint --no-autostart --version --help' ;;
         map) options="$common --filter --pipe --python -n --max-args -C --colsep -I --type --isolate --recycle --help=all" ;;
         run) options=$common ;;
-        cancel) options=--help ;;
+        cancel) options='--all --user --help' ;;
+        status) options='--users --json --help' ;;
         ping) options='-c --count -i --interval --json --help' ;;
         *) options='--json --help' ;;
     esac
@@ -44,6 +45,10 @@ _pmapc()
             ;;
         --type)
             mapfile -t COMPREPLY < <(compgen -W 'i8 i16 i32 i64 u8 u16 u32 u64 f32 f64' -- "$cur")
+            return
+            ;;
+        --user)
+            mapfile -t COMPREPLY < <(compgen -u -- "$cur")
             return
             ;;
         -e | --endpoint)
@@ -71,7 +76,10 @@ _pmapc()
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'map run functions cpus status jobs cancel ping' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'map run functions cpus status jobs explain cancel ping' -- "$cur")
+    elif [[ $command == explain || $command == cancel ]]; then
+        mapfile -t COMPREPLY < <(compgen -W \
+            "$("${COMP_WORDS[0]}" "${before[@]}" jobs 2>/dev/null | grep -oE '^ *[0-9]+')" -- "$cur")
     elif [[ $command == map ]]; then
         # A press of Tab starts no daemon.
         mapfile -t COMPREPLY < <(compgen -W \
