@@ -23,12 +23,13 @@ enum {
     PROTOCOL_INLINE_MAX = 64 << 10, /* bytes of items in an OPEN */
     PROTOCOL_PIECE_MIN = 1 << 10,   /* bytes of a piece of an item whose next piece follows */
     PROTOCOL_MESSAGE_MAX =
-        1 << 20,                  /* bytes of records in any other message: lengths, bytes, times and notes */
-    PROTOCOL_CALL_MAX = 4 << 20,  /* bytes of the call frame of OPEN */
-    PROTOCOL_FRAMES_MAX = 6,      /* frames of any message */
-    PROTOCOL_STRING_MAX = 4096,   /* bytes of any string in a header */
-    PROTOCOL_RANGES_MAX = 4096,   /* ranges in OPEN's list of what is done */
-    PROTOCOL_PRIORITY_MAX = 1000, /* of a job's priority, and of its negative */
+        1 << 20,                 /* bytes of records in any other message: lengths, bytes, times and notes */
+    PROTOCOL_CALL_MAX = 4 << 20, /* bytes of the call frame of OPEN */
+    PROTOCOL_ANSWER_MAX = 3 << 20, /* bytes of frame 2 of ANSWER */
+    PROTOCOL_FRAMES_MAX = 6,       /* frames of any message */
+    PROTOCOL_STRING_MAX = 4096,    /* bytes of any string in a header */
+    PROTOCOL_RANGES_MAX = 4096,    /* ranges in OPEN's list of what is done */
+    PROTOCOL_PRIORITY_MAX = 1000,  /* of a job's priority, and of its negative */
 };
 #define PROTOCOL_ITEM_MAX (1ULL << 30) /* bytes of an item, or of a result of a builtin */
 /* Indices, counts and credit on the wire are at most this, so that the sum of two never overflows a uint64_t.

@@ -207,7 +207,7 @@ static bool is_idle(const struct broker *broker)
 {
     if (monitor_connections(broker->monitor) != 0 || broker->clients.count != 0)
         return false;
-    struct core_counts counts; /* walks all jobs, but without clients there is none */
+    struct core_counts counts;
     core_counts(broker->core, &counts);
     return counts.orphans == 0;
 }
@@ -388,6 +388,7 @@ static void turn(struct broker *broker)
         broker->look_clients = take(broker, broker->clients_socket, CLIENT_TURN, serve_client);
     }
     int64_t now_ns = broker_now();
+    core_mark(broker->core, now_ns);
     core_tick(broker->core, now_ns);
     act(broker, now_ns); /* what it sends has its socket looked at anew */
 }
@@ -397,6 +398,7 @@ int broker_run(struct broker *broker)
     broker->pool_fd = socket_fd(broker->pool_socket);
     broker->clients_fd = socket_fd(broker->clients_socket);
     broker->idle_since_ns = broker_now(); /* nobody could have come before */
+    core_mark(broker->core, broker->idle_since_ns);
     broker->look_pool = broker->look_clients = broker->look_workers = true;
     while (!broker->failed) {
         int64_t now_ns = broker_now();

@@ -93,7 +93,7 @@ void act_retry(struct broker *broker);
 /*** status.c ***/
 
 /* Answers a query into memory from malloc. 0, -EINVAL (no such query) or -ENOMEM. */
-int status_answer(struct broker *broker, const struct client *client, struct text what, char **data,
-                  size_t *size);
+int status_answer(struct broker *broker, const struct client *client, struct text what, int64_t now_ns,
+                  char **data, size_t *size);
 
 #endif

@@ -314,6 +314,11 @@ struct limits clients_limits(const struct clients *c, const struct client *clien
     return config_limits(c->config, client->uid, client->groups, client->group_count);
 }
 
+pid_t clients_pid(const struct clients *c, const struct client *client)
+{
+    return c->peers[client->fd].who.pid;
+}
+
 bool clients_is_admin(const struct clients *c, const struct client *client)
 {
     return c->private_pool || config_is_admin(c->config, client->uid, client->groups, client->group_count);

@@ -120,6 +120,9 @@ bool clients_identity(zmq_msg_t *body, uid_t *uid, pid_t *pid);
 /* What this client's owner may have. */
 struct limits clients_limits(const struct clients *c, const struct client *client);
 
+/* Its process's number, as its connection had it when it was made. */
+pid_t clients_pid(const struct clients *c, const struct client *client);
+
 bool clients_is_admin(const struct clients *c, const struct client *client);
 
 #endif

@@ -367,7 +367,7 @@ static void serve_query(struct broker *broker, struct client *client, const stru
     char *data;
     size_t size;
     uint64_t ref = m->query.ref;
-    int rc = status_answer(broker, client, m->query.what, &data, &size);
+    int rc = status_answer(broker, client, m->query.what, now_ns, &data, &size);
     if (rc < 0) {
         unsigned code = rc == -EINVAL ? PERR_QUERY : PERR_MEMORY;
         refuse_ref(broker, client, ref, code, protocol_error_text(code), now_ns);

@@ -1,169 +1,265 @@
-/* Answers to queries: one MessagePack value each; the fields are in PROTOCOL.md. */
+/*
+ * Answers to queries; their fields are in PROTOCOL.md. Of others' jobs a user learns whose they are and how
+ * large, and nothing else, unless the user may see everything.
+ */
+#include "common/utf8.h"
+#include "daemon/answer.h"
 #include "daemon/broker_state.h"
 #include "daemon/functions/functions.h"
 
 #include <errno.h>
-#include <msgpack.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdio.h>
 #include <unistd.h>
 
-static void pack_text(msgpack_packer *pk, const char *text)
+/* Who asks, and when. */
+struct asker {
+    const struct client *client;
+    bool admin;
+    int64_t now_ns;
+};
+
+static bool may_see(const struct asker *asker, uid_t uid)
 {
-    size_t len = strlen(text);
-    msgpack_pack_str(pk, len);
-    msgpack_pack_str_body(pk, text, len);
+    return asker->admin || uid == asker->client->uid;
 }
 
-static void pack_count(msgpack_packer *pk, const char *key, uint64_t value)
+/*** status ***/
+
+static void add_owner(struct answer *a, const struct owner_view *view)
 {
-    pack_text(pk, key);
-    msgpack_pack_uint64(pk, value);
+    answer_map(a, NULL);
+    answer_count(a, "uid", view->uid);
+    answer_count(a, "weight", view->weight);
+    answer_count(a, "sessions", view->sessions);
+    answer_count(a, "jobs", view->jobs);
+    answer_count(a, "running", view->running);
+    answer_real(a, "entitled", view->entitled);
+    answer_real(a, "used", view->used);
+    answer_count(a, "queued_items", view->queued_items);
+    answer_count(a, "held_bytes", view->held_bytes);
+    answer_count(a, "jobs_done", view->jobs_done);
+    answer_count(a, "items_done", view->items_done);
+    answer_count(a, "items_failed", view->items_failed);
+    answer_seconds(a, "run_s", view->run_ns);
+    answer_seconds(a, "cpu_s", view->cpu_ns);
+    answer_count(a, "waits", view->waits);
+    answer_seconds(a, "wait_s", view->wait_ns);
+    answer_seconds(a, "longest_wait_s", view->longest_wait_ns);
+    answer_close(a);
 }
 
-static void pack_seconds(msgpack_packer *pk, const char *key, int64_t ns)
+static void add_rates(struct answer *a, const struct core_rates *rates)
 {
-    pack_text(pk, key);
-    msgpack_pack_double(pk, (double)ns / 1e9);
+    double window_s = (double)rates->window_ns / 1e9;
+    double per_s = window_s > 0 ? 1 / window_s : 0;
+    answer_map(a, "rates");
+    answer_real(a, "window_s", window_s);
+    answer_real(a, "items_per_s", (double)rates->items * per_s);
+    answer_real(a, "chunks_per_s", (double)rates->chunks * per_s);
+    answer_real(a, "busy", rates->busy);
+    answer_close(a);
 }
 
-static void pack_flag(msgpack_packer *pk, const char *key, bool value)
+static void add_limits(struct answer *a, const struct broker *broker, const struct asker *asker)
 {
-    pack_text(pk, key);
-    if (value)
-        msgpack_pack_true(pk);
-    else
-        msgpack_pack_false(pk);
+    struct limits limits = clients_limits(&broker->clients, asker->client);
+    answer_map(a, "limits");
+    answer_count(a, "uid", asker->client->uid);
+    answer_count(a, "weight", (uint64_t)limits.weight);
+    answer_count(a, "slots", (uint64_t)limits.slots);
+    answer_count(a, "jobs", (uint64_t)limits.jobs);
+    answer_count(a, "connections", (uint64_t)limits.connections);
+    answer_count(a, "queued_bytes", limits.queued_bytes);
+    answer_count(a, "spool", limits.spool);
+    answer_count(a, "memory", limits.memory);
+    answer_count(a, "pids", (uint64_t)limits.pids);
+    answer_flag(a, "admin", asker->admin);
+    answer_close(a);
 }
 
-static void pack_owners(struct broker *broker, msgpack_packer *pk)
+static void add_counts(struct answer *a, const struct core_counts *counts)
 {
-    const void *cursor = NULL;
-    struct owner_view view;
-    size_t count = 0;
-    while (core_owner_next(broker->core, &cursor, &view))
-        count++;
-    msgpack_pack_array(pk, count);
-    for (cursor = NULL; core_owner_next(broker->core, &cursor, &view);) {
-        msgpack_pack_map(pk, 10);
-        pack_count(pk, "uid", view.uid);
-        pack_count(pk, "weight", view.weight);
-        pack_count(pk, "sessions", view.sessions);
-        pack_count(pk, "jobs", view.jobs);
-        pack_count(pk, "running", view.running);
-        pack_count(pk, "queued_items", view.queued_items);
-        pack_count(pk, "held_bytes", view.held_bytes);
-        pack_count(pk, "items_done", view.items_done);
-        pack_seconds(pk, "run_s", view.run_ns);
-        pack_seconds(pk, "cpu_s", view.cpu_ns);
-    }
+    answer_count(a, "sessions", counts->sessions);
+    answer_count(a, "jobs", counts->jobs);
+    answer_count(a, "waiting", counts->waiting);
+    answer_count(a, "orphans", counts->orphans);
+    answer_count(a, "queued_items", counts->queued_items);
+    answer_count(a, "held_bytes", counts->held_bytes);
+    answer_count(a, "jobs_done", counts->jobs_done);
+    answer_count(a, "items_done", counts->items_done);
+    answer_count(a, "items_failed", counts->items_failed);
+    answer_count(a, "chunks", counts->chunks_done);
+    answer_seconds(a, "run_s", counts->run_ns);
 }
 
-static void pack_limits(struct broker *broker, const struct client *client, msgpack_packer *pk)
-{
-    struct limits limits = clients_limits(&broker->clients, client);
-    msgpack_pack_map(pk, 6);
-    pack_count(pk, "uid", client->uid);
-    pack_count(pk, "weight", (uint64_t)limits.weight);
-    pack_count(pk, "slots", (uint64_t)limits.slots);
-    pack_count(pk, "jobs", (uint64_t)limits.jobs);
-    pack_count(pk, "connections", (uint64_t)limits.connections);
-    pack_count(pk, "queued_bytes", limits.queued_bytes);
-}
-
-static void pack_status(struct broker *broker, const struct client *client, msgpack_packer *pk)
+static int answer_status(struct answer *a, struct broker *broker, const struct asker *asker)
 {
     struct core_counts counts;
+    struct core_rates rates;
+    int rc = core_look(broker->core, asker->now_ns, &rates);
+    if (rc < 0)
+        return rc;
     core_counts(broker->core, &counts);
-    msgpack_pack_map(pk, 21);
-    pack_text(pk, "version");
-    pack_text(pk, PMAP_VERSION);
-    pack_count(pk, "pid", (uint64_t)getpid());
-    pack_flag(pk, "private", broker->options.private_pool);
-    pack_seconds(pk, "uptime_s", broker_now() - broker->started_ns);
-    pack_count(pk, "slots", broker->options.slots);
-    pack_count(pk, "busy", counts.busy);
-    pack_count(pk, "connections", monitor_connections(broker->monitor));
-    pack_count(pk, "cut", monitor_cuts(broker->monitor));
-    pack_count(pk, "sessions", counts.sessions);
-    pack_count(pk, "jobs", counts.jobs);
-    pack_count(pk, "waiting", counts.waiting);
-    pack_count(pk, "orphans", counts.orphans);
-    pack_count(pk, "queued_items", counts.queued_items);
-    pack_count(pk, "held_bytes", counts.held_bytes);
-    pack_count(pk, "jobs_done", counts.jobs_done);
-    pack_count(pk, "items_done", counts.items_done);
-    pack_count(pk, "items_failed", counts.items_failed);
-    pack_count(pk, "chunks", counts.chunks_done);
-    pack_seconds(pk, "run_s", counts.run_ns);
-    pack_text(pk, "owners");
-    pack_owners(broker, pk);
-    pack_text(pk, "limits");
-    pack_limits(broker, client, pk);
+    answer_map(a, NULL);
+    answer_text(a, "version", PMAP_VERSION);
+    answer_count(a, "pid", (uint64_t)getpid());
+    answer_flag(a, "private", broker->options.private_pool);
+    answer_seconds(a, "uptime_s", asker->now_ns - broker->started_ns);
+    answer_count(a, "slots", broker->options.slots);
+    answer_count(a, "busy", counts.busy);
+    answer_count(a, "above", counts.above);
+    const struct config *config = broker->options.config;
+    answer_real(a, "guarantee_s", config->guarantee ? (double)config->guarantee_after_ns / 1e9 : -1);
+    answer_count(a, "connections", monitor_connections(broker->monitor));
+    answer_count(a, "cut", monitor_cuts(broker->monitor));
+    add_counts(a, &counts);
+    add_rates(a, &rates);
+    add_limits(a, broker, asker);
+    answer_array(a, "owners");
+    const void *cursor = NULL;
+    struct owner_view view;
+    while (!answer_is_full(a) && core_owner_next(broker->core, &cursor, &view))
+        add_owner(a, &view);
+    answer_close(a);
+    answer_close(a);
+    return 0;
 }
 
-static void pack_functions(msgpack_packer *pk)
+/*** functions ***/
+
+static int answer_functions(struct answer *a, struct broker *broker, const struct asker *asker)
 {
+    (void)broker;
+    (void)asker;
     size_t count;
     const struct function *table = function_table(&count);
-    msgpack_pack_array(pk, count);
+    answer_array(a, NULL);
     for (size_t i = 0; i < count; i++) {
-        msgpack_pack_map(pk, 2);
-        pack_text(pk, "name");
-        pack_text(pk, table[i].name);
-        pack_text(pk, "summary");
-        pack_text(pk, table[i].summary);
+        answer_map(a, NULL);
+        answer_text(a, "name", table[i].name);
+        answer_text(a, "summary", table[i].summary);
+        answer_close(a);
     }
+    answer_close(a);
+    return 0;
 }
 
-/* One's own jobs in full, those of others as owner and size only, unless one may see everything. */
-static void pack_jobs(struct broker *broker, const struct client *client, msgpack_packer *pk)
+/*** jobs ***/
+
+enum { NAME_MAX_SHOWN = 200 };
+
+static void add_function(struct answer *a, const struct function *function)
 {
-    bool admin = clients_is_admin(&broker->clients, client);
+    char name[NAME_MAX_SHOWN + 1];
+    size_t len = strlen(function->name);
+    snprintf(name, sizeof name, "%.*s", (int)utf8_cut(function->name, len, NAME_MAX_SHOWN), function->name);
+    answer_text(a, "function", name);
+}
+
+static const char *waits_name(enum job_waits waits)
+{
+    static const char *const names[] = {
+#define X(name, text) [WAITS_##name] = (text),
+        JOB_WAITS(X)
+#undef X
+    };
+    return names[waits];
+}
+
+static void add_job_in_full(struct answer *a, const struct broker *broker, const struct asker *asker,
+                            const struct job_view *view)
+{
+    const struct callee *callee = callee_of(view->function);
+    const struct client *client = session_cookie(view->session);
+    int64_t age_ns = asker->now_ns - view->opened_ns;
+    add_function(a, view->function);
+    answer_count(a, "kind", callee != NULL ? callee->kind : KIND_BUILTIN);
+    answer_count(a, "finished", view->finished);
+    answer_count(a, "failed", view->failed);
+    answer_count(a, "queued_items", view->queued_items);
+    answer_flag(a, "ended", view->ended);
+    answer_count(a, "running", view->running);
+    answer_count(a, "slots", view->slots);
+    answer_number(a, "priority", view->priority);
+    answer_seconds(a, "age_s", age_ns);
+    answer_seconds(a, "run_s", view->run_ns);
+    answer_seconds(a, "wait_s", view->started ? view->wait_ns : age_ns);
+    answer_real(a, "item_s", view->item_ns / 1e9);
+    answer_count(a, "client", (uint64_t)clients_pid(&broker->clients, client));
+    answer_text(a, "waits", waits_name(view->waits));
+}
+
+static int answer_jobs(struct answer *a, struct broker *broker, const struct asker *asker)
+{
     const void *cursor = NULL;
     struct job_view view;
-    size_t count = 0;
-    while (core_job_next(broker->core, &cursor, &view))
-        count++;
-    msgpack_pack_array(pk, count);
-    for (cursor = NULL; core_job_next(broker->core, &cursor, &view);) {
-        bool full = admin || view.uid == client->uid;
-        const struct function *function = view.function;
-        msgpack_pack_map(pk, full ? 10 : 3);
-        pack_count(pk, "job", view.id);
-        pack_count(pk, "uid", view.uid);
-        pack_count(pk, "items", view.received);
-        if (!full)
-            continue;
-        pack_text(pk, "function");
-        pack_text(pk, function->name);
-        pack_count(pk, "finished", view.finished);
-        pack_count(pk, "failed", view.failed);
-        pack_flag(pk, "ended", view.ended);
-        pack_count(pk, "running", view.running);
-        pack_seconds(pk, "age_s", broker_now() - view.opened_ns);
-        pack_seconds(pk, "run_s", view.run_ns);
+    answer_array(a, NULL);
+    while (!answer_is_full(a) && core_job_next(broker->core, &cursor, &view)) {
+        answer_map(a, NULL);
+        answer_count(a, "job", view.id);
+        answer_count(a, "uid", view.uid);
+        answer_count(a, "items", view.received);
+        if (may_see(asker, view.uid))
+            add_job_in_full(a, broker, asker, &view);
+        answer_close(a);
     }
+    answer_close(a);
+    return 0;
 }
 
-int status_answer(struct broker *broker, const struct client *client, struct text what, char **data,
-                  size_t *size)
+/*** slots ***/
+
+static int answer_slots(struct answer *a, struct broker *broker, const struct asker *asker)
 {
-    msgpack_sbuffer buffer;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&buffer);
-    msgpack_packer_init(&pk, &buffer, msgpack_sbuffer_write);
-    if (text_is(what, "status"))
-        pack_status(broker, client, &pk);
-    else if (text_is(what, "functions"))
-        pack_functions(&pk);
-    else if (text_is(what, "jobs"))
-        pack_jobs(broker, client, &pk);
-    else
-        return -EINVAL;
-    if (buffer.data == NULL)
-        return -ENOMEM;
-    *size = buffer.size;
-    *data = msgpack_sbuffer_release(&buffer);
+    const void *cursor = NULL;
+    struct slot_view view;
+    answer_array(a, NULL);
+    while (!answer_is_full(a) && core_slot_next(broker->core, &cursor, &view)) {
+        const void *cookie = worker_cookie(view.worker);
+        bool process = worker_crew(view.worker) != NULL;
+        answer_map(a, NULL);
+        answer_count(a, "slot",
+                     process ? ((const struct process *)cookie)->slot
+                             : (uint64_t)((const struct pool_worker *)cookie - broker->workers) + 1);
+        answer_flag(a, "process", process);
+        answer_count(a, "uid", view.uid);
+        answer_seconds(a, "age_s", asker->now_ns - view.started_ns);
+        answer_flag(a, "above", view.above);
+        if (may_see(asker, view.uid)) {
+            answer_count(a, "job", view.job);
+            add_function(a, view.function);
+            answer_count(a, "item", view.item);
+            answer_count(a, "items", view.items);
+            answer_count(a, "done", view.done);
+            answer_flag(a, "asked", view.asked);
+        }
+        answer_close(a);
+    }
+    answer_close(a);
     return 0;
+}
+
+int status_answer(struct broker *broker, const struct client *client, struct text what, int64_t now_ns,
+                  char **data, size_t *size)
+{
+    static const struct {
+        const char *what;
+        int (*answer)(struct answer *a, struct broker *broker, const struct asker *asker);
+    } queries[] = {{"status", answer_status},
+                   {"functions", answer_functions},
+                   {"jobs", answer_jobs},
+                   {"slots", answer_slots}};
+    for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
+        if (!text_is(what, queries[i].what))
+            continue;
+        struct asker asker = {client, clients_is_admin(&broker->clients, client), now_ns};
+        struct answer answer;
+        answer_init(&answer);
+        int rc = queries[i].answer(&answer, broker, &asker);
+        if (rc == 0)
+            return answer_take(&answer, data, size);
+        answer_drop(&answer);
+        return rc;
+    }
+    return -EINVAL;
 }

@@ -103,8 +103,9 @@ PMAP_API const struct pmap_info *pmap_get_info(const pmap *pool);
 PMAP_API int64_t pmap_ping(pmap *pool, int timeout_ms);
 
 /*
- * Asks "status", "functions" or "jobs". *data, *size: a MessagePack value (PROTOCOL.md has its fields), good
- * until the next query. Returns 0 or a negative error as pmap_step, -EINVAL (unknown query), -ETIMEDOUT.
+ * Asks "status", "functions", "jobs" or "slots". *data, *size: a MessagePack value (PROTOCOL.md has its
+ * fields), good until the next query. Returns 0 or a negative error as pmap_step, -EINVAL (unknown query),
+ * -ETIMEDOUT.
  */
 PMAP_API int pmap_query(pmap *pool, const char *what, int timeout_ms, const void **data, size_t *size);
 

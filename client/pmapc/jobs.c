@@ -2,72 +2,105 @@
  * pmapc jobs: the jobs that are open, one's own in detail.
  */
 #include "client/pmapc/connect.h"
+#include "client/pmapc/figures.h"
 #include "client/pmapc/pmapc.h"
 #include "client/pmapc/query.h"
+#include "client/pmapc/state.h"
 #include "client/pmapc/tell.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
-static const char help[] =
-    "Usage: pmapc jobs [--json]\n"
-    "Lists the open jobs; of those of others only whose they are, and how many items.\n"
-    "\n"
-    "      --json  an array of objects\n"
-    "      --help  show this\n"
-    "\n"
-    "  pmapc jobs\n"
-    "  pmapc jobs --json | jq '.[].job'\n";
+static const char help[] = "Usage: pmapc jobs [--json]\n"
+                           "Lists the open jobs: your own (for root and admins: all) with their state or\n"
+                           "what they wait for, items done and come (+: more may come), failed ones, slots\n"
+                           "in use, age, and the time left; of others' only whose they are, and how many\n"
+                           "items they have. 'pmapc explain' tells more.\n"
+                           "\n"
+                           "      --json  an array of objects\n"
+                           "      --help  show this\n"
+                           "\n"
+                           "  pmapc jobs\n"
+                           "  pmapc jobs --json | jq '.[].job'\n";
 
-static uint64_t number_of(const msgpack_object *map, const char *key)
+/* What is left of a job all of whose items have come, on the slots that it has. */
+static const char *time_left(const msgpack_object *job, char out[FIGURE_ROOM])
 {
-    const msgpack_object *field = query_field(map, key);
-    return field && field->type == MSGPACK_OBJECT_POSITIVE_INTEGER ? field->via.u64 : 0;
+    double left = query_flag(job, "ended") ? state_remaining(job, query_real(job, "running")) : -1;
+    return left > 0 ? figures_age(left, out) : "-";
 }
 
-static double real_of(const msgpack_object *map, const char *key)
+static void add_job(struct table *table, const msgpack_object *job, bool users)
 {
-    const msgpack_object *field = query_field(map, key);
-    bool is_real = field && (field->type == MSGPACK_OBJECT_FLOAT64 || field->type == MSGPACK_OBJECT_FLOAT32);
-    return is_real ? field->via.f64 : (double)number_of(map, key);
+    char done[TELL_ROOM], come[TELL_ROOM], failed[TELL_ROOM], age[FIGURE_ROOM], left[FIGURE_ROOM], name[1024];
+    table_cell(table, "%" PRIu64, query_number(job, "job"));
+    if (users)
+        table_cell(table, "%s", figures_user((uid_t)query_number(job, "uid")));
+    table_cell(table, "%s", state_word(job));
+    table_cell(table, "%s/%s%s", tell_count(query_real(job, "finished"), done),
+               tell_count(query_real(job, "items"), come), query_flag(job, "ended") ? "" : "+");
+    table_cell(table, "%s", tell_count(query_real(job, "failed"), failed));
+    table_cell(table, "%" PRIu64, query_number(job, "running"));
+    table_cell(table, "%s", figures_age(query_real(job, "age_s"), age));
+    table_cell(table, "%s", time_left(job, left));
+    table_cell(table, "%s", query_text(job, "function", name, sizeof name));
 }
 
-/* A text as it may be shown on a terminal. */
-static void print_text(const msgpack_object *text)
+/* Those that are told in full. */
+static void print_full(const msgpack_object *jobs, size_t count, bool users)
 {
-    for (uint32_t i = 0; i < text->via.str.size; i++) {
-        unsigned char c = (unsigned char)text->via.str.ptr[i];
-        putchar(c < 0x20 || c == 0x7f ? '?' : c);
+    static const char *const all[] = {"JOB",   "USER", "STATE", "DONE/COME", "FAILED",
+                                      "SLOTS", "AGE",  "LEFT",  "FUNCTION"};
+    static const char *const own[] = {"JOB",   "STATE", "DONE/COME", "FAILED",
+                                      "SLOTS", "AGE",   "LEFT",      "FUNCTION"};
+    struct table table;
+    table_init(&table, users ? "rllrrrrrl" : "rlrrrrrl", users ? all : own);
+    for (size_t i = 0; i < count; i++) {
+        if (state_is_full(&jobs[i]))
+            add_job(&table, &jobs[i], users);
     }
+    table_print(&table, figures_width(), stdout);
+    table_free(&table);
 }
 
-static void print_job(const msgpack_object *job)
+static void print_others(const msgpack_object *jobs, size_t count)
 {
-    char age[TELL_ROOM];
-    printf("%8" PRIu64 "  %6" PRIu64 "  %10" PRIu64, number_of(job, "job"), number_of(job, "uid"),
-           number_of(job, "items"));
-    const msgpack_object *function = query_field(job, "function");
-    if (function && function->type == MSGPACK_OBJECT_STR) {
-        printf("  %10" PRIu64 "  %8" PRIu64 "  %7" PRIu64 "  %8s  ", number_of(job, "finished"),
-               number_of(job, "failed"), number_of(job, "running"),
-               tell_duration(real_of(job, "age_s"), age));
-        print_text(function);
+    static const char *const titles[] = {"JOB", "USER", "ITEMS"};
+    struct table table;
+    char items[TELL_ROOM];
+    table_init(&table, "rlr", titles);
+    for (size_t i = 0; i < count; i++) {
+        if (state_is_full(&jobs[i]))
+            continue;
+        table_cell(&table, "%" PRIu64, query_number(&jobs[i], "job"));
+        table_cell(&table, "%s", figures_user((uid_t)query_number(&jobs[i], "uid")));
+        table_cell(&table, "%s", tell_count(query_real(&jobs[i], "items"), items));
     }
-    putchar('\n');
+    table_print(&table, figures_width(), stdout);
+    table_free(&table);
 }
 
-static void print_table(const msgpack_object *jobs)
+static void print_jobs(const msgpack_object *answer)
 {
-    if (jobs->type != MSGPACK_OBJECT_ARRAY || jobs->via.array.size == 0)
-        return;
-    printf("%8s  %6s  %10s  %10s  %8s  %7s  %8s  %s\n", "job", "uid", "items", "finished", "failed",
-           "running", "age", "function");
-    for (uint32_t i = 0; i < jobs->via.array.size; i++)
-        print_job(&jobs->via.array.ptr[i]);
+    const msgpack_object *jobs;
+    size_t count = query_members(answer, NULL, &jobs), full = 0;
+    bool users = false;
+    for (size_t i = 0; i < count; i++) {
+        bool is_full = state_is_full(&jobs[i]);
+        full += is_full;
+        users = users || (is_full && query_number(&jobs[i], "uid") != geteuid());
+    }
+    if (full > 0)
+        print_full(jobs, count, users);
+    if (full > 0 && full < count)
+        putchar('\n');
+    if (full < count)
+        print_others(jobs, count);
 }
 
 int command_jobs(const struct globals *globals, int argc, char **argv)
 {
-    static const struct query query = {"jobs", help, CONNECT_ONLY, print_table};
+    static const struct query query = {"jobs", help, CONNECT_ONLY, print_jobs};
     return query_command(globals, argc, argv, &query);
 }

@@ -24,7 +24,8 @@ static const struct command {
     {"cpus", "the CPUs that may really be used here, and the pool's slots", command_cpus},
     {"status", "what the daemon is doing", command_status},
     {"jobs", "the jobs that are open", command_jobs},
-    {"cancel", "give jobs up, by their numbers", command_cancel},
+    {"explain", "why a job waits, and what it may expect", command_explain},
+    {"cancel", "give jobs up", command_cancel},
     {"ping", "time round trips to the daemon", command_ping},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
@@ -39,8 +40,7 @@ static const char help_after[] =
     "  -e, --endpoint ENDPOINT  the daemon's ipc:///path (default: $PMAP_ENDPOINT,\n"
     "                           else the system's daemon, else your own)\n"
     "      --no-autostart       start no daemon of your own where none is found\n"
-    "      --version            show the version\n"
-    "      --help               show this\n"
+    "      --version, --help    show the version; show this\n"
     "\n"
     "Examples:\n"
     "  seq 10 | pmapc map square\n"

@@ -1,4 +1,4 @@
-# Completion of pmapc(1) for bash: commands, options, and the names of the functions that a running daemon has.
+# Completion of pmapc(1) for bash: commands, options, and the functions and open jobs that a running daemon has.
 
 _pmapc()
 {
@@ -30,7 +30,8 @@ _pmapc()
         run) options=$common ;;
         timeit) options="$timed --loops --runs --json --help" ;;
         scale) options="$timed --loops --runs --max --all --svg --json --help" ;;
-        cancel) options=--help ;;
+        cancel) options='--all --user --help' ;;
+        status) options='--users --json --help' ;;
         ping) options='-c --count -i --interval --json --help' ;;
         *) options='--json --help' ;;
     esac
@@ -50,6 +51,10 @@ _pmapc()
             ;;
         --type)
             mapfile -t COMPREPLY < <(compgen -W 'i8 i16 i32 i64 u8 u16 u32 u64 f32 f64' -- "$cur")
+            return
+            ;;
+        --user)
+            mapfile -t COMPREPLY < <(compgen -u -- "$cur")
             return
             ;;
         -e | --endpoint)
@@ -77,7 +82,10 @@ _pmapc()
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'map run timeit scale functions cpus status jobs cancel ping' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'map run timeit scale functions cpus status jobs explain cancel ping' -- "$cur")
+    elif [[ $command == explain || $command == cancel ]]; then
+        mapfile -t COMPREPLY < <(compgen -W \
+            "$("${COMP_WORDS[0]}" "${before[@]}" jobs 2>/dev/null | grep -oE '^ *[0-9]+')" -- "$cur")
     elif [[ $command == map || $command == timeit || $command == scale ]]; then
         # A press of Tab starts no daemon.
         mapfile -t COMPREPLY < <(compgen -W \

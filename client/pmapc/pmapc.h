@@ -35,6 +35,7 @@ command_function command_functions;
 command_function command_cpus;
 command_function command_status;
 command_function command_jobs;
+command_function command_explain;
 command_function command_cancel;
 command_function command_ping;
 

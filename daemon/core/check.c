@@ -274,7 +274,7 @@ static const char *check_unserved(const struct core *core, int64_t now_ns)
 const char *core_check(const struct core *core, int64_t now_ns)
 {
     uint64_t queued = 0, held = 0, granted = 0;
-    uint32_t jobs = 0, running = 0, in_flight = 0, orphans = 0, capped = 0, runnable = 0;
+    uint32_t jobs = 0, running = 0, in_flight = 0, orphans = 0, capped = 0, runnable = 0, waiting = 0;
     struct job *job;
     RB_FOREACH (job, job_ids, (struct job_ids *)&core->jobs) {
         const char *wrong = check_job(core, job);
@@ -282,6 +282,7 @@ const char *core_check(const struct core *core, int64_t now_ns)
             return wrong;
         CHECK(job->session != NULL, "an orphan is in the index");
         queued += job->queued_items;
+        waiting += job->queued_items > 0;
         held += job->in_held + job->held;
         granted += job->in_window;
         in_flight += job->in_flight;
@@ -302,6 +303,7 @@ const char *core_check(const struct core *core, int64_t now_ns)
     }
     CHECK(jobs == core->job_count, "the number of jobs does not add up");
     CHECK(queued == core->queued_items, "queued items do not add up");
+    CHECK(waiting == core->waiting_jobs, "jobs with queued items do not add up");
     CHECK(held == core->held_bytes, "held bytes do not add up");
     CHECK(granted == core->granted, "grants do not add up");
     CHECK(orphans == core->orphan_chunks, "orphans do not add up");

@@ -77,6 +77,18 @@ static void look_in_time(struct core *core, const struct chunk *running, int64_t
         core->next_check_ns = look_ns;
 }
 
+/* The job waits no longer for its first chunk. */
+static void count_wait(struct job *job, int64_t wait_ns)
+{
+    struct owner *owner = job->owner;
+    job->started = true;
+    job->report.queue_ns = wait_ns;
+    owner->waits++;
+    owner->wait_ns += wait_ns;
+    if (wait_ns > owner->longest_wait_ns)
+        owner->longest_wait_ns = wait_ns;
+}
+
 /* The chunk takes its slot: it is the first of its worker now. */
 static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
 {
@@ -90,10 +102,8 @@ static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
         guarantee_look(core, job->owner, now_ns);
     if (chunk->metered)
         grants_count(chunk);
-    if (!job->started) {
-        job->started = true;
-        job->report.queue_ns = now_ns - job->opened_ns;
-    }
+    if (!job->started)
+        count_wait(job, now_ns - job->opened_ns);
     look_in_time(core, chunk, now_ns);
 }
 

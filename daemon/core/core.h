@@ -309,6 +309,7 @@ enum { RESULTS_BLOCKS_MAX = 256, RESULTS_SIZE_SOFT = 128 << 10 };
 
 struct core_counts {
     uint32_t workers, busy;    /* workers, and those that run a chunk */
+    uint32_t above;            /* of these: over the pool's slots, for the guarantee */
     uint32_t sessions, owners; /* connected; known */
     uint32_t jobs, waiting;    /* open jobs; those with items that no worker has */
     uint32_t orphans;          /* chunks whose job is gone */
@@ -319,28 +320,93 @@ struct core_counts {
 };
 void core_counts(const struct core *core, struct core_counts *counts);
 
+/*
+ * Remembers what is counted now, for core_look to say what has come since; does nothing when it did so less
+ * than a second ago. To be called whenever the daemon is awake; it need not be woken for this. O(owners).
+ */
+void core_mark(struct core *core, int64_t now_ns);
+
+/* What has come during the last window, which is of about a second, or longer where nothing was marked. */
+struct core_rates {
+    int64_t window_ns; /* 0: there is none yet, and all else is 0 */
+    uint64_t items, chunks;
+    double busy; /* mean slots in use */
+};
+
+/*
+ * Works out the rates, and what each owner uses and is due, for core_owner_next. Walks all owners and jobs.
+ * Returns 0 or -ENOMEM.
+ */
+int core_look(struct core *core, int64_t now_ns, struct core_rates *rates);
+
 struct owner_view {
     uid_t uid;
     uint32_t weight, sessions, jobs, running; /* running: chunks that hold a slot */
+    double used, entitled; /* as of the last core_look: mean slots in use over the window; slots that it is
+                              due, by weight among those with work, by its caps and by what it could use */
     uint64_t queued_items, held_bytes;
-    uint64_t items_done;
+    uint64_t jobs_done, items_done, items_failed;
     int64_t run_ns, cpu_ns;
+    uint64_t waits; /* jobs that have had a first chunk; from their opening to that, together and at most */
+    int64_t wait_ns, longest_wait_ns;
 };
 /* The owner after *cursor (start with NULL) in the order of uids into *view; false at the end. No event
  * between calls. */
 bool core_owner_next(const struct core *core, const void **cursor, struct owner_view *view);
 
+/* What a job's items that no worker has wait for, and its name in PROTOCOL.md. */
+#define JOB_WAITS(X)                                                                                         \
+    X(NOTHING, "nothing")                                                                                    \
+    X(ITEMS, "items")                                                                                        \
+    X(CHUNK, "chunk")                                                                                        \
+    X(TURN, "turn")                                                                                          \
+    X(JOB_SLOTS, "job_slots")                                                                                \
+    X(OWNER_SLOTS, "owner_slots")                                                                            \
+    X(PROCESS, "process")                                                                                    \
+    X(START, "start")                                                                                        \
+    X(READER, "reader")                                                                                      \
+    X(PAUSED, "paused")                                                                                      \
+    X(HALTED, "halted")
+
+enum job_waits {
+#define X(name, text) WAITS_##name,
+    JOB_WAITS(X)
+#undef X
+};
+
 struct job_view {
     uint64_t id;
     uid_t uid;
+    const struct session *session;
     const void *function;
     uint64_t received, finished, failed; /* items */
+    uint64_t queued_items;               /* that no worker has */
     bool ended;                          /* all items have come */
-    uint32_t running;
+    bool started;                        /* its first chunk has been */
+    uint32_t running, slots;             /* chunks that hold a slot; slots that it could use at most */
+    int32_t priority;
     int64_t opened_ns, run_ns;
+    int64_t wait_ns; /* from the opening to its first chunk; while `started` */
+    double item_ns;  /* what an item is expected to take; 0: unknown */
+    enum job_waits waits;
 };
 /* The same for jobs in the order of their ids. */
 bool core_job_next(const struct core *core, const void **cursor, struct job_view *view);
+
+/* A chunk that holds a slot. */
+struct slot_view {
+    const struct worker *worker;
+    uid_t uid;
+    int64_t started_ns;
+    bool above;           /* it was given its slot by the guarantee, over the pool's number */
+    uint64_t job;         /* its number; the job may be gone */
+    const void *function; /* its job's */
+    uint64_t item;        /* index of the first item that is not finished */
+    uint32_t items, done; /* of the chunk */
+    bool asked;           /* its worker was asked to stop it */
+};
+/* The same for chunks that run, in no order. */
+bool core_slot_next(const struct core *core, const void **cursor, struct slot_view *view);
 
 /*
  * Checks every invariant that can be seen from the whole state (sums, lists, credits, order, work

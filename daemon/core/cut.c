@@ -9,6 +9,7 @@ enum { EXACT_ITEMS_MAX = PROTOCOL_MESSAGE_MAX / 8 };
 
 void cut_add_queued(struct core *core, struct job *job, uint64_t count)
 {
+    core->waiting_jobs += job->queued_items == 0 && count > 0;
     job->queued_items += count;
     job->owner->queued_items += count;
     core->queued_items += count;
@@ -16,6 +17,7 @@ void cut_add_queued(struct core *core, struct job *job, uint64_t count)
 
 void cut_sub_queued(struct core *core, struct job *job, uint64_t count)
 {
+    core->waiting_jobs -= count > 0 && job->queued_items == count;
     job->queued_items -= count;
     job->owner->queued_items -= count;
     core->queued_items -= count;

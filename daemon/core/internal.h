@@ -162,8 +162,19 @@ struct owner {
     uint64_t granted;          /* sum of its jobs' input windows */
     TAILQ_HEAD(, job) refused; /* jobs whose large items wait until they may exceed the limits */
     struct job *oversized;     /* the job that may hold more than the owner's limit for one large item */
-    uint64_t queued_items, held_bytes, items_done;
+    uint64_t queued_items, held_bytes, jobs_done, items_done, items_failed;
     int64_t run_ns, cpu_ns;
+    uint64_t waits; /* jobs that have had a first chunk, which took so long to come */
+    int64_t wait_ns, longest_wait_ns;
+    int64_t used_at[2];    /* share_used at each of core->marks */
+    double used, entitled; /* slots, as core_look has found them */
+    uint64_t wants;        /* core_look's own: slots that it could use, its cap left aside */
+};
+
+/* What was counted at some time, so that one can say later what has come since. */
+struct mark {
+    int64_t at_ns;
+    uint64_t items_done, chunks_done;
 };
 
 struct session {
@@ -204,6 +215,7 @@ struct job {
     TAILQ_HEAD(segment_list, segment) segments; /* ascending */
     uint64_t queued_items;
     uint64_t next_index; /* of the next item to come */
+    uint64_t skipped;    /* indices before it whose items are not wanted */
     bool ended;          /* next_index is the total */
     struct range *done;  /* ranges that are not wanted, from `done_at` on still ahead */
     uint32_t done_count, done_at;
@@ -284,9 +296,12 @@ struct core {
     struct job *oversized;       /* the job that may hold more than the daemon's limit for one large item */
     TAILQ_HEAD(, owner) refused; /* those with refused jobs, who has waited longest first */
     uint32_t session_count, owner_count, job_count, orphan_chunks;
+    uint32_t waiting_jobs; /* open jobs with queued items */
     uint64_t queued_items, held_bytes;
     uint64_t jobs_done, items_done, items_failed, chunks_done;
     int64_t run_ns, cpu_ns;
+    struct mark marks[2]; /* the newest one first */
+    unsigned mark_count;  /* of them that are set */
     struct spare spare_segments, spare_blocks, spare_chunks, spare_sent;
     /* What the last action points to, let go at the next call. */
     struct batch *out[RESULTS_BLOCKS_MAX];
@@ -456,6 +471,8 @@ static inline uint32_t slots_most(const struct core *core)
     return slots_of(core) + (core->config.guarantee_after_ns != 0 ? above : 0);
 }
 
+/* Chunks that the job's queued items could make now, at most. */
+uint64_t chunks_left(const struct job *job);
 /* Is there a worker that has nothing to do and may run what would be cut next of the job? */
 bool worker_for(const struct job *job);
 /* The one that suits best; NULL when there is none. */

@@ -52,8 +52,10 @@ static int copy_ranges(struct job *job, const struct range *done, uint32_t count
 static void skip_done(struct job *job)
 {
     while (job->done_at < job->done_count && job->done[job->done_at].from <= job->next_index) {
-        if (job->done[job->done_at].to > job->next_index)
+        if (job->done[job->done_at].to > job->next_index) {
+            job->skipped += job->done[job->done_at].to - job->next_index;
             job->next_index = job->done[job->done_at].to;
+        }
         job->done_at++;
     }
 }
@@ -93,7 +95,7 @@ int core_job_open(struct core *core, struct session *session, const struct job_r
     TAILQ_INIT(&job->thirsty);
     STAILQ_INIT(&job->ready);
     STAILQ_INIT(&job->sent);
-    job->next_index = request->first;
+    job->next_index = job->skipped = request->first;
     skip_done(job);
     job->in_window = window_for(core, owner);
     job->in_credit = (int64_t)job->in_window;
@@ -412,6 +414,7 @@ static void finish(struct core *core, struct job *job, struct job_report *report
     if (!job->started)
         job->report.queue_ns = 0;
     *report = job->report;
+    job->owner->jobs_done++;
     core->jobs_done++;
 }
 

@@ -82,6 +82,7 @@ int results_add(struct core *core, struct chunk *chunk, struct batch *batch, uin
         job->report.items += batch->count;
         job->report.failed += failed;
         job->owner->items_done += batch->count;
+        job->owner->items_failed += failed;
         core->items_done += batch->count;
         core->items_failed += failed;
     }

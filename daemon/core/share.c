@@ -11,8 +11,15 @@ void share_init(struct share *s, uint32_t weight)
 
 void share_advance(struct share *s, int64_t now_ns)
 {
-    s->vtime += (double)s->running * (double)(now_ns - s->since_ns) / s->weight;
+    int64_t passed_ns = (int64_t)s->running * (now_ns - s->since_ns);
+    s->used_ns += passed_ns;
+    s->vtime += (double)passed_ns / s->weight;
     s->since_ns = now_ns;
+}
+
+int64_t share_used(const struct share *s, int64_t now_ns)
+{
+    return s->used_ns + (int64_t)s->running * (now_ns - s->since_ns);
 }
 
 double share_key(const struct share *s, int64_t now_ns)

@@ -14,7 +14,8 @@
 #include <stdint.h>
 
 struct share {
-    double vtime; /* virtual ns, as of since_ns */
+    double vtime;    /* virtual ns, as of since_ns */
+    int64_t used_ns; /* slot time that has passed, whatever the weight and without corrections; likewise */
     int64_t since_ns;
     uint32_t running;     /* chunks that hold a slot */
     uint32_t weight;      /* at least 1 */
@@ -27,6 +28,9 @@ void share_init(struct share *s, uint32_t weight);
 
 /* Lets the time pass: charges what runs up to now. */
 void share_advance(struct share *s, int64_t now_ns);
+
+/* Slot time that it has used until now: exact for what still runs, too. */
+int64_t share_used(const struct share *s, int64_t now_ns);
 
 /* Its place in the order, now. */
 double share_key(const struct share *s, int64_t now_ns);

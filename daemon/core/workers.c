@@ -63,8 +63,7 @@ void core_session_crew(struct core *core, struct session *session, struct crew *
 
 /*** Starting ***/
 
-/* Chunks that the job's queued items could make now, at most. */
-static uint64_t chunks_left(const struct job *job)
+uint64_t chunks_left(const struct job *job)
 {
     uint64_t items = job->exact ? job->options.chunksize : 1, count = job->queued_items / items;
     return count == 0 || (job->ended && job->queued_items % items != 0) ? count + 1 : count;

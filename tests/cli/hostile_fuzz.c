@@ -63,7 +63,7 @@ static void make_message(struct fuzz *f, struct message *m)
     static const enum message_type types[] = {MSG_OPEN,   MSG_OPEN,  MSG_OPEN, MSG_ITEMS, MSG_ITEMS,
                                               MSG_ITEMS,  MSG_ITEMS, MSG_END,  MSG_END,   MSG_CREDIT,
                                               MSG_CANCEL, MSG_PING,  MSG_QUERY};
-    static const char *const questions[] = {"status", "jobs", "functions", "what"};
+    static const char *const questions[] = {"status", "jobs", "slots", "functions", "what"};
     *m = (struct message){.type = types[below(f, COUNT_OF(types))]};
     switch (m->type) {
     case MSG_OPEN:

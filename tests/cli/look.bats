@@ -1,4 +1,4 @@
-# What only looks: functions, cpus, status, ping; the stats of a job; and the options of map that change what is shown.
+# What only looks: functions, cpus, status, jobs, explain, ping, and cancel beside them; the stats of a job; and the options of map that change what is shown.
 load helper
 
 json() {
@@ -37,29 +37,151 @@ json() {
     json_holds 'd["slots"] == 3' <out
 }
 
-@test "status: lines, and --json with what PROTOCOL.md names" {
+@test "status: tables, and --json with what PROTOCOL.md names" {
     start_daemon
     expect 0 pmapc map square ::: 1 2 3
     expect 1 pmapc map square ::: 1 x
     expect 0 pmapc status
-    grep -qE '^slots +2$' out
-    grep -qE '^jobs done +2$' out
+    grep -qE '^slots +0 of 2 in use$' out
+    grep -qE '^done +2 jobs, 5 items \(1 failed\), ' out
+    grep -qE "^$(id -un) +1 +0 +[0-9.]+ +0.00 +0 +0 +5$" out
+    grep -qE '^  queued bytes +64 MiB$' out
+    grep -qE '^  slots +no cap$' out
     expect 0 pmapc status --json
     json out
-    json_holds 'set(d) >= set("version pid private uptime_s slots busy connections cut sessions jobs waiting orphans queued_items held_bytes jobs_done items_done items_failed chunks run_s owners limits".split())' <out
-    json_holds "d['pid'] == $DAEMON and d['private'] is True and d['slots'] == 2 and d['busy'] == 0" <out
+    json_holds 'set(d) == set("version pid private uptime_s slots busy above guarantee_s connections cut sessions jobs waiting orphans queued_items held_bytes jobs_done items_done items_failed chunks run_s rates owners limits".split())' <out
+    json_holds "d['pid'] == $DAEMON and d['private'] is True and d['slots'] == 2 and d['busy'] == d['above'] == 0" <out
     json_holds 'd["jobs_done"] == 2 and d["items_done"] == 5 and d["items_failed"] == 1 and d["chunks"] >= 2' <out
     json_holds 'd["sessions"] == 1 and d["connections"] == 1 and d["held_bytes"] == 0 and d["cut"] == 0' <out
-    json_holds "[o['uid'] for o in d['owners']] == [$(id -u)] and d['owners'][0]['items_done'] == 5" <out
-    json_holds "d['limits']['uid'] == $(id -u) and d['limits']['connections'] == 256" <out
+    json_holds 'set(d["rates"]) == {"window_s", "items_per_s", "chunks_per_s", "busy"} and d["guarantee_s"] == 0.1' <out
+    json_holds "[o['uid'] for o in d['owners']] == [$(id -u)]" <out
+    json_holds 'set(d["owners"][0]) == set("uid weight sessions jobs running entitled used queued_items held_bytes jobs_done items_done items_failed run_s cpu_s waits wait_s longest_wait_s".split())' <out
+    json_holds 'all(o["items_done"] == 5 and o["items_failed"] == 1 and o["jobs_done"] == o["waits"] == 2 and o["entitled"] == 0 and 0 < o["longest_wait_s"] <= o["wait_s"] < 20 for o in d["owners"])' <out
+    json_holds "d['limits'] == {'uid': $(id -u), 'weight': 1, 'slots': 0, 'jobs': 1000, 'connections': 256, 'queued_bytes': 64 << 20, 'spool': 10 << 30, 'memory': 0, 'pids': 0, 'admin': True}" <out
     json_holds '0 < d["uptime_s"] < 60 and 0 < d["run_s"] < d["uptime_s"] * 2' <out
     # While something runs.
     background pmapc map -j 1 sleep ::: 1000 1000 1000 >/dev/null 2>/dev/null
     until_true 20 status_is jobs 1 busy 1
     expect 0 pmapc status --json
-    json_holds 'd["owners"][0]["running"] == 1 and d["owners"][0]["jobs"] == 1 and d["sessions"] == 2' <out
+    json_holds 'd["owners"][0]["running"] == d["owners"][0]["jobs"] == d["owners"][0]["entitled"] == 1 and d["sessions"] == 2' <out
+    # What runs for longer than any window counts as it runs.
+    until_true 20 rate_is busy 0.99 1.01
     kill -TERM $PID
     ended $PID 143
+}
+
+# rate_is KEY LEAST MOST: of the rates of `pmapc status`, or what the first owner has `used`, which is the same here.
+rate_is() {
+    pmapc status --json | json_holds "$2 <= d['rates']['$1'] <= $3 and abs(d['owners'][0]['used'] - d['rates']['busy']) < 0.001" 2>/dev/null
+}
+
+@test "status --users: what each has had" {
+    start_daemon
+    expect 0 pmapc map -q square ::: 1 2 3
+    expect 1 pmapc map -q burn ::: 20000 x
+    expect 0 pmapc status --users
+    [ "$(wc -l <out)" = 2 ] || fail "two lines"
+    grep -qE "^$(id -un) +2 +5 +1 " out || fail "not counted"
+    expect 0 pmapc status --users --json
+    json_holds "len(d) == 1 and d[0]['user'] == '$(id -un)' and d[0]['items_done'] == 5 and d[0]['run_s'] >= d[0]['cpu_s'] >= 0.02" <out
+    expect 2 pmapc status --usrs
+    complains '\-\-users'
+    expect 2 pmapc status users
+}
+
+# job_is NUMBER CONDITION: of the object `j` that is this job in `pmapc jobs --json`.
+job_is() {
+    pmapc jobs --json | json_holds "[j for j in d if j['job'] == $1 and ($2)]" 2>/dev/null
+}
+
+@test "jobs: how they stand, and explain says why" {
+    start_daemon
+    background pmapc map -q -j 1 sleep ::: 600 600 600 >/dev/null 2>&1
+    until_true 20 job_is 1 'j["waits"] == "job_slots" and j["running"] == j["slots"] == 1 and j["queued_items"] == 2 and j["ended"]'
+    job_is 1 "j['kind'] == 0 and j['client'] == $PID and j['priority'] == 0 and j['finished'] == 0 and j['item_s'] == 0"
+    expect 0 pmapc explain 1
+    grep -q '^Job 1, sleep, of .*: 0 of 3 items done, none failed\.$' out
+    grep -q 'uses as many slots as it asked for (-j, --slots), 1\.$' out
+    # One whose items have not come, in the other slot.
+    mkfifo in
+    background_sh "pmapc map --priority 7 -c 1 sleep <in >/dev/null 2>&1"
+    local slow=$PID
+    exec 7>in
+    echo 600 >&7
+    until_true 20 job_is 2 'j["waits"] == "items" and j["running"] == 1 and not j["ended"] and j["priority"] == 7'
+    expect 0 pmapc explain 2
+    grep -q "its client (process $slow) may send more" <(tr '\n' ' ' <out)
+    # One that waits for a slot that all others hold, and then one that its client holds.
+    background pmapc map -q --python 'int(x)' ::: 1 2 >/dev/null 2>&1
+    until_true 20 job_is 3 'j["waits"] == "turn" and j["running"] == 0 and j["queued_items"] == 2 and j["kind"] == 4'
+    expect 0 pmapc jobs
+    grep -qE '^ +1 +running +0/3 ' out
+    grep -qE '^ +2 +running +0/1\+ ' out
+    grep -qE '^ +3 +queued +0/2 .* python$' out
+    expect 0 pmapc explain 3
+    tr '\n' ' ' <out >line
+    grep -q 'all 2 are in use' line
+    grep -q "$(id -un) holds 2 slots, the longest for " line
+    grep -q "$(id -un) is due 2.00 of the pool's 2 slots now" line
+    [ "$(awk '{ if (length($0) > most) most = length($0) } END { print most }' out)" -le 79 ] || fail "too wide"
+    expect 0 pmapc explain 3 --json
+    json_holds 'set(d) == set("job user text holders slots entitled expected_slots remaining_s guarantee_s".split())' <out
+    json_holds "d['job']['job'] == 3 and d['holders'][0]['uid'] == $(id -u) and d['holders'][0]['slots'] == 2 and d['remaining_s'] is None" <out
+    # As a stopped one is.
+    kill -TSTP $PID
+    until_true 20 job_is 3 'j["waits"] == "paused"'
+    expect 0 pmapc explain 3
+    grep -q 'holds it (Ctrl-Z does that)' out
+    kill -CONT $PID
+    # The wrong questions.
+    expect 1 pmapc explain 99
+    complains 'explain: job 99: no such job$'
+    expect 2 pmapc explain
+    expect 2 pmapc explain x
+    expect 2 pmapc explain 1 2
+    # And the end of all, by one word.
+    expect 0 pmapc cancel --all
+    says "3 jobs of $(id -un) cancelled"
+    silent
+    until_true 20 idle
+    exec 7>&-
+    expect 0 pmapc cancel --all
+    says "0 jobs of $(id -un) cancelled"
+    expect 2 pmapc cancel --all 3
+    expect 2 pmapc cancel --user
+    expect 2 pmapc cancel --user nobody-of-this-name
+    complains 'nobody-of-this-name'
+}
+
+@test "cancel: several at once, and an error for each that is none" {
+    start_daemon
+    background pmapc map -q sleep ::: 600 >/dev/null 2>&1
+    local one=$PID
+    until_true 20 status_is jobs 1
+    background pmapc map -q sleep ::: 600 >/dev/null 2>&1
+    until_true 20 status_is jobs 2
+    expect 2 pmapc cancel 1 two
+    expect 1 pmapc cancel 77 1 78 2
+    complains 'cancel: job 77: no such job$'
+    complains 'cancel: job 78: no such job$'
+    ended $one 3
+    ended $PID 3
+    idle
+}
+
+@test "a job whose client does not read waits for its reader" {
+    start_daemon
+    mkfifo results
+    yes | head -c 30000000 >items
+    background_sh 'pmapc map -q echo <items >results 2>/dev/null'
+    exec 8<results # and nothing is read from it
+    until_true 30 job_is 1 'j["waits"] == "reader"'
+    expect 0 pmapc explain 1
+    grep -q 'has not taken the results' out
+    grep -q '^Nothing of it runs now' out
+    kill -TERM $PID
+    ended $PID 143
+    until_true 20 idle
 }
 
 @test "ping: round trips, and --json" {

@@ -300,10 +300,10 @@ static void check_views(struct world *world)
     while (core_job_next(world->core, &cursor, &job)) {
         const struct ledger *ledger = job.function;
         if (job.id <= before || job.uid != ledger->job->client->owner->uid ||
-            job.received != ledger->next_in || job.ended != ledger->ended || job.running != ledger->running)
+            job.received != ledger->received || job.ended != ledger->ended || job.running != ledger->running)
             broken(world, "counts",
                    "job %" PRIu64 " is shown with %" PRIu64 " items, %u running; it has %" PRIu64 ", %u",
-                   job.id, job.received, job.running, ledger->next_in, ledger->running);
+                   job.id, job.received, job.running, ledger->received, ledger->running);
         before = job.id;
     }
     cursor = NULL;

@@ -33,6 +33,7 @@ struct ledger {
     uint64_t unwanted;  /* items in done, or before first */
     uint32_t running;   /* workers whose first chunk is one of it: counted anew at each check */
     int64_t waiting_ns; /* since when it could use a worker that is not there; INT64_MAX: it could not */
+    uint64_t received;  /* items that have come */
     uint64_t queued;    /* items that no worker has */
     uint64_t sent, failed, bytes_in, bytes_out;
     int64_t run_ns; /* of WORKED; exact while no worker has died */

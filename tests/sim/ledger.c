@@ -147,6 +147,7 @@ void ledger_items(struct world *world, struct ledger *ledger, const struct batch
         }
         ledger->items[first + i] = ITEM_QUEUED;
     }
+    ledger->received += batch->count;
     ledger->queued += batch->count;
     answer_halted(world, ledger, first, batch->count);
     ledger->next_in = wanted_from(ledger, first + batch->count);
