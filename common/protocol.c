@@ -66,7 +66,7 @@ F fields_DROP[] = {{U64(chunk_id.chunk)}, {TIME(chunk_id.grace_ns)}, {END}};
 F fields_STOP[] = {{END}};
 F fields_JOB[] = {
     {U64(job.job)}, {IN(message, U32, job.kind, KIND_MAX)}, {TEXT(job.function)}, {OPTIONS(job.options)},
-    {TIME(job.kill_grace_ns)}, {COUNT(job.spool)}, {END}};
+    {TIME(job.kill_grace_ns)}, {COUNT(job.spool)}, {U32(job.threads)}, {END}};
 F fields_FORGET[] = {{U64(forget.job)}, {END}};
 F fields_GRANT[] = {{U64(grant.chunk)}, {COUNT(grant.bytes)}, {BOOL(grant.head)}, {END}};
 #undef F

@@ -272,7 +272,8 @@ struct message {
             struct job_options options;
             int64_t kill_grace_ns; /* between TERM and KILL */
             uint64_t spool; /* bytes on disk for outputs that wait, all jobs of the owner's at this worker */
-        } job;              /* frame 2 is the call */
+            uint32_t threads; /* CPUs' worth of threads that one slot may use; 0: unknown */
+        } job;                /* frame 2 is the call */
         struct {
             uint64_t job;
         } forget;

@@ -255,6 +255,7 @@ static bool send_job(struct broker *broker, const struct address *to, uint64_t j
     m.job.options = callee->options;
     m.job.kill_grace_ns = broker->options.config->kill_grace_ns;
     m.job.spool = callee->spool;
+    m.job.threads = broker->options.threads;
     if (!send_worker(broker, to, &m, true))
         return false;
     if (frames_send_part(to->socket, callee->call, callee->call_size, NULL, false) == 0)

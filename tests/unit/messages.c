@@ -202,7 +202,7 @@ struct message make(struct maker *k, enum message_type type)
     case MSG_JOB:
         m.job.job = ANY64(k), m.job.kind = (uint32_t)number(k, KIND_MAX), m.job.function = some_text(k);
         m.job.options = options(k);
-        m.job.kill_grace_ns = TIME(k), m.job.spool = INDEX(k);
+        m.job.kill_grace_ns = TIME(k), m.job.spool = INDEX(k), m.job.threads = ANY32(k);
         break;
     case MSG_FORGET:
         m.forget.job = ANY64(k);
@@ -307,7 +307,8 @@ bool same(const struct message *a, const struct message *b)
         return EQUAL(failed.job) && TEXT(failed.text);
     case MSG_JOB:
         return EQUAL(job.job) && EQUAL(job.kind) && TEXT(job.function) &&
-               same_options(&a->job.options, &b->job.options) && EQUAL(job.kill_grace_ns) && EQUAL(job.spool);
+               same_options(&a->job.options, &b->job.options) && EQUAL(job.kill_grace_ns) &&
+               EQUAL(job.spool) && EQUAL(job.threads);
     case MSG_FORGET:
         return EQUAL(forget.job);
     case MSG_GRANT:

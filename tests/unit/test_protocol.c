@@ -90,7 +90,8 @@ static void fields_have_the_order_of_the_page(void **state)
                  {"3", 1},
                  {.timeout_ms = 4, .retries = 5, .halt = 2, .live = true},
                  .kill_grace_ns = 6,
-                 .spool = 7}},
+                 .spool = 7,
+                 .threads = 8}},
         {.type = MSG_FORGET, .forget = {.job = 1}},
         {.type = MSG_GRANT, .grant = {.chunk = 1, .bytes = 2, .head = true}},
     };
@@ -126,8 +127,8 @@ static void fields_have_the_order_of_the_page(void **state)
         BYTES("\x95\x22\x01\x02\x03\x04"),
         BYTES("\x93\x23\x01\xa1"
               "2"),
-        BYTES("\x97\x2d\x01\x02\xa1"
-              "3\x84\xa7timeout\x04\xa7retries\x05\xa4halt\x02\xa4live\xc3\x06\x07"),
+        BYTES("\x98\x2d\x01\x02\xa1"
+              "3\x84\xa7timeout\x04\xa7retries\x05\xa4halt\x02\xa4live\xc3\x06\x07\x08"),
         BYTES("\x92\x2e\x01"),
         BYTES("\x94\x2f\x01\x02\xc3"),
     };
