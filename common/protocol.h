@@ -61,6 +61,7 @@ enum sender { FROM_CLIENT = 1, FROM_DAEMON = 2, FROM_WORKER = 4, TO_WORKER = 8 }
     X(WORKED, 33, FROM_WORKER, 1, 6)                                                                         \
     X(PARKED, 34, FROM_WORKER, 1, 1)                                                                         \
     X(FAILED, 35, FROM_WORKER, 1, 1)                                                                         \
+    X(RETURNED, 36, FROM_WORKER, 1, 1)                                                                       \
     X(CHUNK, 40, TO_WORKER, 3, 3)                                                                            \
     X(YIELD, 41, TO_WORKER, 1, 1)                                                                            \
     X(RECALL, 42, TO_WORKER, 1, 1)                                                                           \
@@ -68,7 +69,8 @@ enum sender { FROM_CLIENT = 1, FROM_DAEMON = 2, FROM_WORKER = 4, TO_WORKER = 8 }
     X(STOP, 44, TO_WORKER, 1, 1)                                                                             \
     X(JOB, 45, TO_WORKER, 2, 2)                                                                              \
     X(FORGET, 46, TO_WORKER, 1, 1)                                                                           \
-    X(GRANT, 47, TO_WORKER, 1, 1)
+    X(GRANT, 47, TO_WORKER, 1, 1)                                                                            \
+    X(LEND, 48, TO_WORKER, 1, 1)
 
 enum message_type {
 #define X(name, code, from, least, most) MSG_##name = (code),
@@ -144,6 +146,7 @@ struct job_options {
     bool isolate;        /* "isolate": a builtin runs in a worker process of the owner's */
     bool live;           /* "live": a command's output goes out line by line as it is produced */
     bool once; /* "once": what a lost worker was given and did not answer fails instead of running again */
+    bool jobserver; /* "jobserver": a command finds a GNU make jobserver, whose tokens are free slots */
 };
 
 /* How a job ended. */
@@ -281,6 +284,13 @@ struct message {
             uint64_t chunk, bytes; /* more credit for its results */
             bool head;             /* everything else waits for them */
         } grant;
+        struct {
+            uint64_t chunk;
+            uint64_t lent, back; /* tokens lent to it so far, and those of them that are wanted back */
+        } lend;
+        struct {
+            uint64_t chunk, tokens; /* given back so far */
+        } returned;
         struct {
             uint64_t chunk;
             int64_t grace_ns; /* DROP only: between TERM and KILL */

@@ -10,6 +10,7 @@ void core_counts(const struct core *core, struct core_counts *counts)
     *counts = (struct core_counts){
         .workers = core->worker_count,
         .busy = core->running,
+        .lent = core->tokens,
         .sessions = core->session_count,
         .owners = core->owner_count,
         .jobs = core->job_count,

@@ -88,6 +88,7 @@ static struct job_options options(struct maker *k)
         .isolate = BOOL(k),
         .live = BOOL(k),
         .once = BOOL(k),
+        .jobserver = BOOL(k),
     };
 }
 
@@ -210,6 +211,12 @@ struct message make(struct maker *k, enum message_type type)
     case MSG_GRANT:
         m.grant.chunk = ANY64(k), m.grant.bytes = INDEX(k), m.grant.head = BOOL(k);
         break;
+    case MSG_LEND:
+        m.lend.chunk = ANY64(k), m.lend.lent = INDEX(k), m.lend.back = number(k, m.lend.lent);
+        break;
+    case MSG_RETURNED:
+        m.returned.chunk = ANY64(k), m.returned.tokens = INDEX(k);
+        break;
     case MSG_YIELD:
     case MSG_RECALL:
     case MSG_DROP:
@@ -239,7 +246,8 @@ static bool same_report(const struct job_report *a, const struct job_report *b)
 static bool same_options(const struct job_options *a, const struct job_options *b)
 {
     return EQUAL(chunksize) && EQUAL(slots) && EQUAL(unordered) && EQUAL(priority) && EQUAL(timeout_ms) &&
-           EQUAL(retries) && EQUAL(halt) && EQUAL(recycle) && EQUAL(isolate) && EQUAL(live) && EQUAL(once);
+           EQUAL(retries) && EQUAL(halt) && EQUAL(recycle) && EQUAL(isolate) && EQUAL(live) && EQUAL(once) &&
+           EQUAL(jobserver);
 }
 
 static bool same_open(const struct message *a, const struct message *b)
@@ -313,6 +321,10 @@ bool same(const struct message *a, const struct message *b)
         return EQUAL(forget.job);
     case MSG_GRANT:
         return EQUAL(grant.chunk) && EQUAL(grant.bytes) && EQUAL(grant.head);
+    case MSG_LEND:
+        return EQUAL(lend.chunk) && EQUAL(lend.lent) && EQUAL(lend.back);
+    case MSG_RETURNED:
+        return EQUAL(returned.chunk) && EQUAL(returned.tokens);
     case MSG_YIELD:
     case MSG_RECALL:
     case MSG_DROP:
