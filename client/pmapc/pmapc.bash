@@ -17,7 +17,7 @@ _pmapc()
     done
 
     local options common='-j --slots -P -c --chunksize -a --arg-file -0 --null -d --delimiter -u --unordered --line-buffer
-                          --timeout --retries --halt --priority --at-most-once --results --joblog --resume --resume-failed
+                          --timeout --retries --halt --priority --at-most-once --jobserver --results --joblog --resume --resume-failed
                           --stats --stats=text --stats=json --progress -q --quiet --tag --dry-run -r --no-run-if-empty
                           --help'
     case $command in

@@ -76,6 +76,8 @@ static void add_exec(struct list *argv, const struct job *job)
         add_text(argv, "--live");
     if (call->fields)
         add_text(argv, "--fields");
+    if (job->options.jobserver)
+        add_text(argv, "--jobserver");
     if (call->placeholder) {
         add_text(argv, "--placeholder");
         add_text(argv, call->placeholder);
