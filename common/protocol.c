@@ -66,9 +66,11 @@ F fields_DROP[] = {{U64(chunk_id.chunk)}, {TIME(chunk_id.grace_ns)}, {END}};
 F fields_STOP[] = {{END}};
 F fields_JOB[] = {
     {U64(job.job)}, {IN(message, U32, job.kind, KIND_MAX)}, {TEXT(job.function)}, {OPTIONS(job.options)},
-    {TIME(job.kill_grace_ns)}, {COUNT(job.spool)}, {END}};
+    {TIME(job.kill_grace_ns)}, {COUNT(job.spool)}, {U32(job.threads)}, {END}};
 F fields_FORGET[] = {{U64(forget.job)}, {END}};
 F fields_GRANT[] = {{U64(grant.chunk)}, {COUNT(grant.bytes)}, {BOOL(grant.head)}, {END}};
+F fields_LEND[] = {{U64(lend.chunk)}, {COUNT(lend.lent)}, {COUNT(lend.back)}, {END}};
+F fields_RETURNED[] = {{U64(returned.chunk)}, {COUNT(returned.tokens)}, {END}};
 #undef F
 /* clang-format on */
 
@@ -100,6 +102,7 @@ const struct option codec_options[CODEC_OPTIONS] = {
     {"isolate", {IN(job_options, BOOL, isolate, 0)}},
     {"live", {IN(job_options, BOOL, live, 0)}},
     {"once", {IN(job_options, BOOL, once, 0)}},
+    {"jobserver", {IN(job_options, BOOL, jobserver, 0)}},
 };
 
 /* Indexed by type. A message of MESSAGE_TYPES without its fields_NAME does not compile. */
@@ -166,6 +169,8 @@ const char *codec_check(const struct message *m)
     case MSG_RESULTS:
         return m->results.more && m->results.has_done ? "a job cannot be done in the middle of a result"
                                                       : NULL;
+    case MSG_LEND:
+        return m->lend.back > m->lend.lent ? "more tokens are wanted back than were lent" : NULL;
     case MSG_WORKED:
         return m->worked.more && m->worked.last ? "a chunk cannot end in the middle of a result" : NULL;
     default:

@@ -62,6 +62,7 @@ enum sender { FROM_CLIENT = 1, FROM_DAEMON = 2, FROM_WORKER = 4, TO_WORKER = 8 }
     X(WORKED, 33, FROM_WORKER, 1, 6)                                                                         \
     X(PARKED, 34, FROM_WORKER, 1, 1)                                                                         \
     X(FAILED, 35, FROM_WORKER, 1, 1)                                                                         \
+    X(RETURNED, 36, FROM_WORKER, 1, 1)                                                                       \
     X(CHUNK, 40, TO_WORKER, 3, 3)                                                                            \
     X(YIELD, 41, TO_WORKER, 1, 1)                                                                            \
     X(RECALL, 42, TO_WORKER, 1, 1)                                                                           \
@@ -69,7 +70,8 @@ enum sender { FROM_CLIENT = 1, FROM_DAEMON = 2, FROM_WORKER = 4, TO_WORKER = 8 }
     X(STOP, 44, TO_WORKER, 1, 1)                                                                             \
     X(JOB, 45, TO_WORKER, 2, 2)                                                                              \
     X(FORGET, 46, TO_WORKER, 1, 1)                                                                           \
-    X(GRANT, 47, TO_WORKER, 1, 1)
+    X(GRANT, 47, TO_WORKER, 1, 1)                                                                            \
+    X(LEND, 48, TO_WORKER, 1, 1)
 
 enum message_type {
 #define X(name, code, from, least, most) MSG_##name = (code),
@@ -145,6 +147,7 @@ struct job_options {
     bool isolate;        /* "isolate": a builtin runs in a worker process of the owner's */
     bool live;           /* "live": a command's output goes out line by line as it is produced */
     bool once; /* "once": what a lost worker was given and did not answer fails instead of running again */
+    bool jobserver; /* "jobserver": a command finds a GNU make jobserver, whose tokens are free slots */
 };
 
 /* How a job ended. */
@@ -273,7 +276,8 @@ struct message {
             struct job_options options;
             int64_t kill_grace_ns; /* between TERM and KILL */
             uint64_t spool; /* bytes on disk for outputs that wait, all jobs of the owner's at this worker */
-        } job;              /* frame 2 is the call */
+            uint32_t threads; /* CPUs' worth of threads that one slot may use; 0: unknown */
+        } job;                /* frame 2 is the call */
         struct {
             uint64_t job;
         } forget;
@@ -281,6 +285,13 @@ struct message {
             uint64_t chunk, bytes; /* more credit for its results */
             bool head;             /* everything else waits for them */
         } grant;
+        struct {
+            uint64_t chunk;
+            uint64_t lent, back; /* tokens lent to it so far, and those of them that are wanted back */
+        } lend;
+        struct {
+            uint64_t chunk, tokens; /* given back so far */
+        } returned;
         struct {
             uint64_t chunk;
             int64_t grace_ns; /* DROP only: between TERM and KILL */

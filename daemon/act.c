@@ -255,6 +255,7 @@ static bool send_job(struct broker *broker, const struct address *to, uint64_t j
     m.job.options = callee->options;
     m.job.kill_grace_ns = broker->options.config->kill_grace_ns;
     m.job.spool = callee->spool;
+    m.job.threads = broker->options.threads;
     if (!send_worker(broker, to, &m, true))
         return false;
     if (frames_send_part(to->socket, callee->call, callee->call_size, NULL, false) == 0)
@@ -295,7 +296,7 @@ static void send_chunk(struct broker *broker, const struct action *action)
         out_of_memory(broker);
 }
 
-/* YIELD, RECALL, DROP or GRANT. */
+/* YIELD, RECALL, DROP, GRANT or LEND. */
 static void send_control(struct broker *broker, const struct action *action, int64_t now_ns)
 {
     struct address to = address_of(broker, action);
@@ -305,6 +306,11 @@ static void send_control(struct broker *broker, const struct action *action, int
         m.grant.chunk = action->chunk;
         m.grant.bytes = action->grant.bytes;
         m.grant.head = action->grant.head;
+    } else if (action->type == ACTION_LEND) {
+        m.type = MSG_LEND;
+        m.lend.chunk = action->chunk;
+        m.lend.lent = action->lend.lent;
+        m.lend.back = action->lend.back;
     } else {
         m.type = action->type == ACTION_YIELD    ? MSG_YIELD
                  : action->type == ACTION_RECALL ? MSG_RECALL
@@ -365,6 +371,7 @@ static void act_once(struct broker *broker, const struct action *action, int64_t
     case ACTION_RECALL:
     case ACTION_DROP:
     case ACTION_GRANT:
+    case ACTION_LEND:
         send_control(broker, action, now_ns);
         break;
     case ACTION_START:

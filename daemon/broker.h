@@ -17,6 +17,7 @@ struct broker_options {
     const struct config *config; /* borrowed for the broker's life */
     bool private_pool;           /* serves only the effective uid */
     unsigned slots;              /* pool threads to start, at least 1 */
+    unsigned threads;            /* that a process may run in one slot */
     int64_t idle_exit_ns;        /* stop when nobody has been connected for that long; 0: never */
     int launcher;   /* the launcher's record socket (launcher/records.h); taken over by broker_new */
     int signal_fd;  /* a signalfd with the blocked TERM, INT and HUP; borrowed */

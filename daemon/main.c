@@ -73,10 +73,12 @@ static int run(const struct options *options)
 
     int status = rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     if (rc == 0) {
+        unsigned slots = start_slots(options, &config);
         struct broker_options broker = {
             .config = &config,
             .private_pool = private_pool,
-            .slots = start_slots(options, &config),
+            .slots = slots,
+            .threads = start_threads(slots),
             .idle_exit_ns = options->idle_exit_ns,
             .launcher = launcher,
             .signal_fd = signal_fd,

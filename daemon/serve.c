@@ -173,6 +173,10 @@ static const void *find_function(struct broker *broker, struct client *client, c
         refuse_ref(broker, client, m->open.ref, PERR_FUNCTION, text, now_ns);
         return NULL;
     }
+    if (m->open.options.jobserver && m->open.kind != KIND_COMMAND) {
+        refuse_ref(broker, client, m->open.ref, PERR_OPTION, "jobserver is for commands only", now_ns);
+        return NULL;
+    }
     const struct function *builtin = NULL;
     if (m->open.kind == KIND_BUILTIN && (builtin = find_builtin(broker, client, m, now_ns)) == NULL)
         return NULL;
@@ -551,6 +555,9 @@ void serve_process(struct broker *broker, int64_t now_ns)
         case MSG_PARKED:
             rc = core_parked(broker->core, process->worker, m.parked.chunk, m.parked.count, m.parked.run_ns,
                              m.parked.cpu_ns, now_ns);
+            break;
+        case MSG_RETURNED:
+            rc = core_returned(broker->core, process->worker, m.returned.chunk, m.returned.tokens, now_ns);
             break;
         case MSG_FAILED:
             rc = process_failed(broker, process, &m, now_ns);

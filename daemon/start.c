@@ -186,6 +186,13 @@ unsigned start_slots(const struct options *options, const struct config *config)
     return cpus.usable < CONFIG_SLOTS_MAX ? (unsigned)cpus.usable : CONFIG_SLOTS_MAX;
 }
 
+unsigned start_threads(unsigned slots)
+{
+    struct cpus cpus;
+    cpus_read(&cpus);
+    return (unsigned)cpus.usable > slots ? (unsigned)cpus.usable / slots : 1;
+}
+
 int start_user(const struct config *config, struct start_user *user)
 {
     errno = 0;

@@ -27,6 +27,8 @@ int start_config(const struct options *options, bool private_pool, struct config
 
 /* How many slots: as told, as configured, or the CPUs that may be used. */
 unsigned start_slots(const struct options *options, const struct config *config);
+/* How many threads one of so many slots may run: the CPUs that may be used, shared out; at least 1. */
+unsigned start_threads(unsigned slots);
 
 /* Whom the system's daemon runs as. */
 struct start_user {

@@ -137,6 +137,7 @@ struct pmap_job_options {
     int isolate;          /* 1: a builtin runs in a process of the caller's user */
     int live;             /* 1: what a command writes comes line by line, as pieces of its result */
     int once;             /* 1: an item whose worker is lost fails, instead of being run again */
+    int jobserver; /* 1: a command finds a GNU make jobserver, whose tokens are free slots; commands only */
     /*
      * Items that are not wanted, to go on with an earlier run: those that are put get the other indices, in
      * ascending order, and only they have results. done_count ranges, at most 4096, ascending, none empty.

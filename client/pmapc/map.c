@@ -65,6 +65,7 @@ static const char help_all[] =
     "* --recycle N             a lasting process serves N items (likewise)\n"
     "* --isolate               a builtin runs in a process of yours\n"
     "* --type T                a module's items are numbers: i8 ... i64, u8 ... f64\n"
+    "      --jobserver         a COMMAND that is make or cargo uses free slots, too\n"
     "      --priority N        among your own jobs, -1000 to 1000 (default: 0)\n"
     "      --at-most-once      what a lost worker had fails instead of running again\n"
     "      --joblog FILE       a line an item in FILE, as GNU parallel's\n"
@@ -325,6 +326,8 @@ static int check(struct map *map)
         return misused(map, "--line-buffer is for commands and --pipe only");
     if ((command || kind == PMAP_PIPE) && work->job.recycle > 0)
         return misused(map, "--recycle is for processes that last, which a command's is not");
+    if (!command && work->job.jobserver)
+        return misused(map, "--jobserver is for commands only");
     if (kind != PMAP_MODULE && work->call.type)
         return misused(map, "--type is for functions of modules only (./lib.so:name)");
     if (kind != PMAP_BUILTIN && work->job.isolate)

@@ -17,13 +17,13 @@ _pmapc()
     done
 
     local options common='-j --slots -P -c --chunksize -a --arg-file -0 --null -d --delimiter -u --unordered --line-buffer
-                          --timeout --retries --halt --priority --at-most-once --results --joblog --resume --resume-failed
+                          --timeout --retries --halt --priority --at-most-once --jobserver --results --joblog --resume --resume-failed
                           --stats --stats=text --stats=json --progress -q --quiet --tag --dry-run -r --no-run-if-empty
                           --help'
     # Those of map that are not about results.
     local timed='-j --slots -P -c --chunksize -a --arg-file -0 --null -d --delimiter -u --unordered --line-buffer --timeout
-                 --retries --priority --at-most-once -q --quiet --filter --pipe --python -n --max-args -C --colsep -I --type
-                 --isolate --recycle'
+                 --retries --priority --at-most-once --jobserver -q --quiet --filter --pipe --python -n --max-args -C --colsep
+                 -I --type --isolate --recycle'
     case $command in
         '') options='-e --endpoint --no-autostart --version --help' ;;
         map) options="$common --filter --pipe --python -n --max-args -C --colsep -I --type --isolate --recycle --help=all" ;;

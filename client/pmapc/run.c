@@ -20,6 +20,7 @@ static const char help[] =
     "      --tag           the command and a tab before each line of its output\n"
     "      --timeout SEC   that a command may take; --retries N: further attempts\n"
     "      --halt soon     on the first failure begin no more; now: give up what runs\n"
+    "      --jobserver     make and cargo in a command use free slots, too\n"
     "      --joblog FILE   a line a command; --resume: go on with what is not there\n"
     "      --stats[=FORM]  timing on stderr at the end; --progress: how far it is\n"
     "      --dry-run       print what would be run\n"

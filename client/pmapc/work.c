@@ -163,6 +163,9 @@ int work_option(struct work *work, int option, const char *value)
     case OPT_AT_MOST_ONCE:
         work->job.once = 1;
         break;
+    case OPT_JOBSERVER:
+        work->job.jobserver = 1;
+        break;
     case OPT_RESUME:
         work->resume = true;
         break;

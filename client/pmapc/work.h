@@ -54,6 +54,7 @@ enum {
     OPT_RESUME,
     OPT_RESUME_FAILED,
     OPT_PROGRESS,
+    OPT_JOBSERVER,
     OPT_OWN,
 };
 
@@ -68,8 +69,9 @@ enum {
         {"retries", required_argument, NULL, OPT_RETRIES}, {"halt", required_argument, NULL, OPT_HALT},      \
         {"priority", required_argument, NULL, OPT_PRIORITY},                                                 \
         {"at-most-once", no_argument, NULL, OPT_AT_MOST_ONCE},                                               \
-        {"results", required_argument, NULL, OPT_RESULTS}, {"joblog", required_argument, NULL, OPT_JOBLOG},  \
-        {"resume", no_argument, NULL, OPT_RESUME}, {"resume-failed", no_argument, NULL, OPT_RESUME_FAILED},  \
+        {"jobserver", no_argument, NULL, OPT_JOBSERVER}, {"results", required_argument, NULL, OPT_RESULTS},  \
+        {"joblog", required_argument, NULL, OPT_JOBLOG}, {"resume", no_argument, NULL, OPT_RESUME},          \
+        {"resume-failed", no_argument, NULL, OPT_RESUME_FAILED},                                             \
         {"stats", optional_argument, NULL, OPT_STATS}, {"progress", no_argument, NULL, OPT_PROGRESS},        \
         {"quiet", no_argument, NULL, 'q'}, {"tag", no_argument, NULL, OPT_TAG},                              \
         {"dry-run", no_argument, NULL, OPT_DRY_RUN}, {"no-run-if-empty", no_argument, NULL, 'r'},            \

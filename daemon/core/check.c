@@ -42,10 +42,13 @@ static const char *check_chunk(const struct chunk *chunk)
     if (chunk->worker == NULL) {
         CHECK(chunk->done == chunk->items.count, "an unfinished chunk has no worker");
         CHECK(!chunk->thirsty && !chunk->counted && chunk->grant == 0, "a chunk without worker has credit");
+        CHECK(!chunk->borrows && chunk->tokens == 0, "a chunk without worker has borrowed");
         return NULL;
     }
     bool runs = !chunk->parked && TAILQ_FIRST(&chunk->worker->chunks) == chunk;
     CHECK(chunk->metered == chunk->worker->crew->process, "a process is trusted, or a thread is not");
+    CHECK(chunk->borrows == (runs && chunk->metered && chunk->job->options.jobserver),
+          "a chunk borrows that may not, or the reverse");
     CHECK(chunk->counted == (chunk->metered && (runs || chunk->parked)), "credit counts before its time");
     CHECK(chunk->thirsty == (chunk->counted && chunk->credit <= chunk->low), "a chunk's thirst is not known");
     CHECK(chunk->worker->crew == chunk->job->crew, "a chunk is at another crew's worker");
@@ -55,7 +58,7 @@ static const char *check_chunk(const struct chunk *chunk)
 /* The sums over a job's chunks. */
 struct sums {
     uint64_t in_flight_cost, held, lent;
-    uint32_t in_flight, running, parked, thirsty;
+    uint32_t in_flight, running, parked, thirsty, tokens;
 };
 
 static void add_chunk(struct sums *sums, const struct chunk *chunk)
@@ -67,6 +70,7 @@ static void add_chunk(struct sums *sums, const struct chunk *chunk)
     sums->parked += chunk->parked;
     sums->thirsty += chunk->thirsty;
     sums->running += !chunk->parked && TAILQ_FIRST(&chunk->worker->chunks) == chunk;
+    sums->tokens += chunk->tokens;
     if (chunk->counted && chunk->credit > 0)
         sums->lent += (uint64_t)chunk->credit;
     struct slice rest = cut_unanswered(chunk, UINT32_MAX);
@@ -90,7 +94,8 @@ static const char *check_chunks(const struct job *job)
         add_chunk(&sums, chunk);
     }
     CHECK(sums.in_flight == job->in_flight, "a job's chunks in flight do not add up");
-    CHECK(sums.running == job->running && sums.running == job->share.running,
+    CHECK(sums.tokens == job->tokens, "what a job has borrowed does not add up");
+    CHECK(sums.running + sums.tokens == job->running && job->running == job->share.running,
           "a job's running chunks do not add up");
     CHECK(sums.parked == job->parked, "a job's parked chunks do not add up");
     CHECK(sums.in_flight_cost == job->in_flight_cost, "the cost of what is in flight does not add up");
@@ -154,7 +159,7 @@ static const char *check_job(const struct core *core, const struct job *job)
           "a job is in its owner's tree and has no business there, or the reverse");
     CHECK(job->capped == (work && capped && !job->starved),
           "a job is held up by a cap that is not reached, or the reverse");
-    CHECK(job->options.slots == 0 || job->lanes <= job->options.slots,
+    CHECK(job->options.slots == 0 || job->lanes + job->tokens <= job->options.slots,
           "a job has more slots than it asked for");
     CHECK(job->owner->runnable || !job->runnable, "an owner with work is not in the tree");
     CHECK(!job->runnable || !slot_free(core), "a job waits while a slot is free");
@@ -328,5 +333,6 @@ const char *core_check(const struct core *core, int64_t now_ns)
     if (wrong != NULL)
         return wrong;
     CHECK(chunks == in_flight + orphans, "chunks at workers do not add up");
-    return check_unserved(core, now_ns);
+    wrong = lend_check(core);
+    return wrong != NULL ? wrong : check_unserved(core, now_ns);
 }

@@ -102,6 +102,8 @@ static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
         guarantee_look(core, job->owner, now_ns);
     if (chunk->metered)
         grants_count(chunk);
+    if (chunk->metered && job->options.jobserver)
+        lend_begin(core, chunk);
     if (!job->started)
         count_wait(job, now_ns - job->opened_ns);
     look_in_time(core, chunk, now_ns);
@@ -113,6 +115,8 @@ static void give_up_slot(struct core *core, struct chunk *chunk, bool correct, i
     struct worker *worker = chunk->worker;
     struct job *job = chunk->job;
     int64_t correction = correct ? chunk->run_ns - (now_ns - chunk->started_ns) : 0;
+    if (chunk->borrows)
+        lend_end(core, chunk, now_ns);
     share_stop(&job->share, correction, now_ns);
     share_stop(&job->owner->share, correction, now_ns);
     job->running--;
@@ -151,7 +155,7 @@ void chunks_leave_queue(struct core *core, struct chunk *chunk, bool correct, in
         job->lanes--;
     if (!shares_job(worker, chunk, true)) {
         owner->lanes--;
-        if (owner->limits.slots != 0 && owner->lanes + 1 == owner->limits.slots)
+        if (owner->limits.slots != 0 && owner->lanes + owner->tokens + 1 == owner->limits.slots)
             order_owner_freed(core, owner, now_ns);
     }
 }
@@ -265,7 +269,7 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
     bool owner_full = false;
     if (!shares_job(worker, chunk, true)) {
         owner->lanes++;
-        owner_full = owner->limits.slots != 0 && owner->lanes == owner->limits.slots;
+        owner_full = owner->limits.slots != 0 && owner->lanes + owner->tokens == owner->limits.slots;
     }
     TAILQ_INSERT_TAIL(&worker->chunks, chunk, worker_link);
     worker->depth++;

@@ -71,6 +71,8 @@ struct core *core_new(const struct core_config *config)
     core->crowded_ns = INT64_MIN;
     TAILQ_INIT(&core->controls);
     TAILQ_INIT(&core->grants);
+    TAILQ_INIT(&core->borrowers);
+    TAILQ_INIT(&core->lendings);
     crew_init(&core->threads);
     LIST_INIT(&core->crews);
     TAILQ_INIT(&core->wanting);
@@ -296,6 +298,12 @@ bool core_next(struct core *core, int64_t now_ns, struct action *action)
     bool workers = !TAILQ_EMPTY(&core->stopping) || !TAILQ_EMPTY(&core->wanting);
     if (workers && workers_next(core, action, now_ns))
         return true;
+
+    if (!TAILQ_EMPTY(&core->borrowers)) { /* when it is known who is being started */
+        lend_look(core, now_ns);
+        if (lend_next(core, action))
+            return true;
+    }
 
     job_try_refused(core);
     struct job *job;

@@ -213,6 +213,13 @@ int core_worked(struct core *core, struct worker *worker, uint64_t chunk, struct
 int core_parked(struct core *core, struct worker *worker, uint64_t chunk, uint32_t count, int64_t run_ns,
                 int64_t cpu_ns, int64_t now_ns);
 
+/*
+ * RETURNED from a process, for the chunk that it runs: so many of the tokens that ACTION_LEND lent to it have
+ * come back, counted over the chunk's life. Without it they come back with the chunk's end, or when it is
+ * parked. Returns 0, or -EPROTO (not its running chunk, none that was called back): as core_worked.
+ */
+int core_returned(struct core *core, struct worker *worker, uint64_t chunk, uint64_t tokens, int64_t now_ns);
+
 /* The open job that the worker's running chunk belongs to; NULL when it runs none, or one of a job that has
  * ended. */
 struct job *core_worker_job(const struct worker *worker);
@@ -240,6 +247,7 @@ enum action_type {
     ACTION_RECALL,
     ACTION_DROP,
     ACTION_GRANT, /* more credit for the results of this chunk, to a process */
+    ACTION_LEND,  /* free slots that this chunk of a process's may use, or is to give back */
     ACTION_START, /* a worker of this crew is wanted (NULL: one more thread): core_worker_add or
                      core_start_failed is to follow */
     ACTION_STOP,  /* the worker is to leave; the core has forgotten it: core_worker_gone must not be said */
@@ -285,6 +293,9 @@ struct action {
             bool head;      /* everything else waits for this chunk's results */
         } grant;
         struct {
+            uint64_t lent, back; /* over the chunk's life: in all, and how many are wanted back */
+        } lend;
+        struct {
             bool client_gone; /* nobody waits for the worker's last word */
         } drop;
         struct {
@@ -308,8 +319,9 @@ enum { RESULTS_BLOCKS_MAX = 256, RESULTS_SIZE_SOFT = 128 << 10 };
 /*** Looking ***/
 
 struct core_counts {
-    uint32_t workers, busy;    /* workers, and those that run a chunk */
-    uint32_t above;            /* of these: over the pool's slots, for the guarantee */
+    uint32_t workers;          /* threads and processes */
+    uint32_t busy, lent;       /* slots in use; those of them that are lent to running chunks */
+    uint32_t above;            /* of those in use: over the pool's slots, for the guarantee */
     uint32_t sessions, owners; /* connected; known */
     uint32_t jobs, waiting;    /* open jobs; those with items that no worker has */
     uint32_t orphans;          /* chunks whose job is gone */

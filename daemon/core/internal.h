@@ -66,10 +66,12 @@ struct chunk {
     /* Among the worker's chunks, in the order in which it runs them, or its parked ones; while worker is set
      */
     TAILQ_ENTRY(chunk) worker_link;
-    TAILQ_ENTRY(chunk) job_link;     /* in the order of indices */
-    TAILQ_ENTRY(chunk) control_link; /* in core->controls while control is set */
-    TAILQ_ENTRY(chunk) thirst_link;  /* in job->thirsty while `thirsty` */
-    TAILQ_ENTRY(chunk) grant_link;   /* in core->grants while granting */
+    TAILQ_ENTRY(chunk) job_link;      /* in the order of indices */
+    TAILQ_ENTRY(chunk) control_link;  /* in core->controls while control is set */
+    TAILQ_ENTRY(chunk) thirst_link;   /* in job->thirsty while `thirsty` */
+    TAILQ_ENTRY(chunk) grant_link;    /* in core->grants while granting */
+    TAILQ_ENTRY(chunk) borrower_link; /* in core->borrowers while `borrows` */
+    TAILQ_ENTRY(chunk) lending_link;  /* in core->lendings while `telling` */
     uint64_t id;
     struct job *job;
     struct worker *worker; /* NULL once it has had its worker's last word */
@@ -97,6 +99,12 @@ struct chunk {
     int64_t credit, low;            /* low: at which there should be more */
     uint64_t grant;                 /* part of credit that the worker has not been told of */
     bool head, granting; /* its worker was, or will be, told that all waits for it; in core->grants */
+    /* Of one that runs and may borrow slots; see lend.c. */
+    bool borrows, telling;   /* its worker is to be told what it may */
+    uint32_t tokens, due;    /* slots that it holds so; of them, those that are to come back */
+    uint64_t lent, back;     /* in all so far: lent; and wanted back, as its worker was told last */
+    uint64_t called;         /* the most that `back` ever was */
+    int64_t tokens_since_ns; /* up to when they were charged */
 };
 TAILQ_HEAD(chunk_list, chunk);
 
@@ -158,7 +166,8 @@ struct owner {
     TAILQ_HEAD(, job) capped;          /* those that could, were it not for a cap on slots */
     uint32_t sessions, open_jobs;
     uint32_t lanes;            /* workers that hold a chunk of this owner's */
-    uint32_t lanes_before;     /* when its cap was changed last: no more than these may exceed it */
+    uint32_t tokens;           /* slots that its chunks have borrowed */
+    uint32_t lanes_before;     /* lanes when its cap was changed last: no more than these may exceed it */
     uint64_t granted;          /* sum of its jobs' input windows */
     TAILQ_HEAD(, job) refused; /* jobs whose large items wait until they may exceed the limits */
     struct job *oversized;     /* the job that may hold more than the owner's limit for one large item */
@@ -245,7 +254,8 @@ struct job {
 
     uint32_t lanes;             /* workers that hold a chunk of it */
     uint32_t in_flight;         /* chunks at workers */
-    uint32_t running;           /* those that hold a slot */
+    uint32_t running;           /* slots that it holds: by chunks, and by what they have borrowed */
+    uint32_t tokens;            /* of these, borrowed ones */
     uint32_t parked;            /* those that have given it up */
     double item_ns;             /* expected time per item; 0: unknown */
     double growth;              /* cost of results per cost of input, so far */
@@ -279,6 +289,8 @@ struct core {
     TAILQ_HEAD(job_queue, job) outbox; /* jobs that may have something to tell their sessions */
     struct chunk_list controls;        /* chunks whose worker is to be told something */
     TAILQ_HEAD(, chunk) grants;        /* chunks whose worker is to be told of more credit */
+    TAILQ_HEAD(, chunk) borrowers;     /* chunks that run and may borrow slots */
+    TAILQ_HEAD(, chunk) lendings;      /* those of them whose worker is to be told of that */
     struct crew threads;
     LIST_HEAD(, crew) crews;    /* without the threads */
     TAILQ_HEAD(, crew) wanting; /* crews with starved jobs */
@@ -288,7 +300,8 @@ struct core {
         resting; /* processes that hold nothing, the one that has longest first; by rest_link */
     struct worker_list stopping; /* to be told so, and forgotten */
     uint32_t resting_count;
-    uint32_t running; /* chunks that hold a slot */
+    uint32_t running; /* slots in use: by chunks, and lent to them */
+    uint32_t tokens;  /* the lent ones */
     uint32_t worker_count, runnable_owners, runnable_jobs, capped_jobs;
     int64_t next_check_ns; /* when running chunks are to be looked at */
     uint64_t next_job, next_chunk;
@@ -450,10 +463,23 @@ void grants_look(struct core *core, struct job *job);
 /* ACTION_GRANT, when one is due. */
 bool grants_next(struct core *core, struct action *action);
 
+/*** lend.c: slots that are lent to running chunks ***/
+
+/* The chunk, of a job with a jobserver, has taken its slot; or is about to give it up, and all that it
+ * borrowed with it. */
+void lend_begin(struct core *core, struct chunk *chunk);
+void lend_end(struct core *core, struct chunk *chunk, int64_t now_ns);
+/* Lends what is free, or calls back what somebody waits for. */
+void lend_look(struct core *core, int64_t now_ns);
+/* ACTION_LEND, when one is due. */
+bool lend_next(struct core *core, struct action *action);
+/* For core_check: NULL, or what is wrong. */
+const char *lend_check(const struct core *core);
+
 /*** workers.c: crews, and which of their workers is there for whom ***/
 
 void crew_init(struct crew *crew);
-/* Chunks that may run at once. */
+/* Slots: chunks that may run at once. */
 static inline uint32_t slots_of(const struct core *core)
 {
     return core->config.slots != 0 ? core->config.slots : core->threads.workers;

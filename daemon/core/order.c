@@ -95,8 +95,9 @@ bool order_has_work(const struct core *core, const struct job *job)
 
 bool order_capped(const struct job *job)
 {
-    return (job->options.slots != 0 && job->lanes >= job->options.slots) ||
-           (job->owner->limits.slots != 0 && job->owner->lanes >= job->owner->limits.slots);
+    return (job->options.slots != 0 && job->lanes + job->tokens >= job->options.slots) ||
+           (job->owner->limits.slots != 0 &&
+            job->owner->lanes + job->owner->tokens >= job->owner->limits.slots);
 }
 
 /* The owner that is least advanced, its key brought up to date; NULL when none is runnable. */

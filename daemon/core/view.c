@@ -6,6 +6,7 @@ void core_counts(const struct core *core, struct core_counts *counts)
     *counts = (struct core_counts){
         .workers = core->worker_count,
         .busy = core->running,
+        .lent = core->tokens,
         .above = core->running > slots_of(core) ? core->running - slots_of(core) : 0,
         .sessions = core->session_count,
         .owners = core->owner_count,

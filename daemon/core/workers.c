@@ -95,7 +95,9 @@ static uint32_t useful_workers(const struct crew *crew, uint32_t most)
 
 bool start_is_wanted(const struct core *core, const struct crew *crew)
 {
-    uint32_t slots = slots_of(core), most = slot_free(core) ? slots - core->running : 1;
+    /* What is lent will be free when the worker is there. */
+    uint32_t slots = slots_of(core), used = core->running - core->tokens;
+    uint32_t most = used < slots ? slots - used : 1;
     if (!crew->process) { /* there are threads for all slots, and one is missing for the guarantee only */
         if (slot_free(core) || core->config.guarantee_after_ns == 0)
             return false;

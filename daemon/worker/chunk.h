@@ -19,6 +19,9 @@ struct chunk {
     int64_t credit; /* for results; INT64_MAX: no limit */
     bool
         head; /* everything else waits for this chunk, so there will be credit as long as there is a client */
+    /* Slots lent to it for its items' jobservers, counted over its life: lent, wanted back (and the most that
+     * this ever was), given back. */
+    uint64_t lent, back, called, returned;
     struct outbox outbox;
     uint32_t next;        /* items whose results are sent or in the outbox: the first ones */
     bool no_room;         /* a result could not be kept */

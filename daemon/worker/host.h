@@ -17,12 +17,12 @@
  *     RESUME  the results have been taken
  *     YIELD   end after the present item
  *     DROP    give the chunk up now
- *   host → worker
- *     READY   once: it can take chunks; or BAD: it never will
- *     SOME    look at the arena; sent at most every 10 ms or so, or when live
- *     FULL    no room: waits for RESUME
- *     END     the chunk is over: `done` items have results
- *     BAD     the job cannot be run at all: text says why; then it exits
+ *     LEND    so many slots were lent to the chunk for its items' jobservers (pmap-exec --jobserver), since
+ * CHUNK BACK    so many of these are wanted back, since CHUNK; it may be fewer than were wanted before host →
+ * worker READY   once: it can take chunks; or BAD: it never will SOME    look at the arena; sent at most
+ * every 10 ms or so, or when live FULL    no room: waits for RESUME END     the chunk is over: `done` items
+ * have results RETURNED  so many lent slots have come back, since CHUNK; what is left comes back by END BAD
+ * the job cannot be run at all: text says why; then it exits
  *
  * Of a chunk, `done` items have results when END comes; fewer than `count` only after YIELD or DROP, or
  * before the host exits because it has served its number of items (--recycle): then the worker starts another
@@ -40,8 +40,8 @@
  * pmap-exec's; of modules and Python it is the worker's, which kills the host.
  *
  * Command lines (N: decimal, MS: milliseconds, 0: none):
- *   pmap-exec KIND --timeout MS --grace MS --retries N --recycle N [--live] [--fields] [--placeholder STR]
- *             [--rlimit RESOURCE:SOFT:HARD]… -- ARGV…       KIND: command, filter, pipe
+ *   pmap-exec KIND --timeout MS --grace MS --retries N --recycle N [--live] [--fields] [--jobserver]
+ *             [--placeholder STR] [--rlimit RESOURCE:SOFT:HARD]… -- ARGV…       KIND: command, filter, pipe
  *   pmap-host builtin --retries N --recycle N NAME
  *   pmap-host module --retries N --recycle N [--type TYPE] [--raw] PATH FUNCTION
  *   python3 pmap_harness.py [--file] --retries N --recycle N SOURCE
@@ -60,15 +60,19 @@ enum host_message_type {
     HOST_RESUME = 2,
     HOST_YIELD = 3,
     HOST_DROP = 4,
+    HOST_LEND = 5,
+    HOST_BACK = 6,
     HOST_READY = 16,
     HOST_SOME = 17,
     HOST_FULL = 18,
     HOST_END = 19,
     HOST_BAD = 20,
+    HOST_RETURNED = 21,
 };
 struct host_message {
     uint32_t type;
-    /* CHUNK: 1 if another one is waiting; DROP: ms between TERM and KILL, for pmap-exec; 0 in all others. */
+    /* CHUNK: 1 if another one is waiting; DROP: ms between TERM and KILL, for pmap-exec; LEND, BACK,
+     * RETURNED: a number of slots; 0 in all others. */
     uint32_t value;
 };
 enum { HOST_TEXT_MAX = 2000 };

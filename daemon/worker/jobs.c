@@ -52,6 +52,7 @@ int job_add(struct job_list *jobs, const struct message *m, const void *call, si
     job->options = m->job.options;
     job->kill_grace_ns = m->job.kill_grace_ns;
     job->spool = m->job.spool;
+    job->threads = m->job.threads;
     job->function = strndup(m->job.function.data, m->job.function.len);
     if (!job->function || take_call(job, call, call_size) < 0) {
         free_job(job);

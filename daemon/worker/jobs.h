@@ -20,6 +20,7 @@ struct job {
     struct job_options options;
     int64_t kill_grace_ns;
     uint64_t spool;
+    uint32_t threads; /* that one slot may run; 0: unknown */
     struct call call;
     char *failure; /* why none of its items can be run; NULL: so far they can */
     bool failure_told;

@@ -181,6 +181,12 @@ int link_parked(struct link *l, uint64_t chunk, uint32_t count, int64_t run_ns, 
     return send_header(l, &m, false);
 }
 
+int link_returned(struct link *l, uint64_t chunk, uint64_t tokens)
+{
+    const struct message m = {.type = MSG_RETURNED, .returned = {.chunk = chunk, .tokens = tokens}};
+    return send_header(l, &m, false);
+}
+
 int link_failed(struct link *l, uint64_t job, const char *text)
 {
     const struct message m = {.type = MSG_FAILED, .failed = {.job = job, .text = text_of(text)}};

@@ -42,6 +42,8 @@ int link_ready(struct link *l, uint32_t number);
 int link_worked(struct link *l, uint64_t chunk, const struct parcel *parcel, bool last, int64_t run_ns,
                 int64_t cpu_ns);
 int link_parked(struct link *l, uint64_t chunk, uint32_t count, int64_t run_ns, int64_t cpu_ns);
+/* So many of the slots that were lent to the chunk have come back. */
+int link_returned(struct link *l, uint64_t chunk, uint64_t tokens);
 int link_failed(struct link *l, uint64_t job, const char *text);
 
 #endif

@@ -76,6 +76,8 @@ static void add_exec(struct list *argv, const struct job *job)
         add_text(argv, "--live");
     if (call->fields)
         add_text(argv, "--fields");
+    if (job->options.jobserver)
+        add_text(argv, "--jobserver");
     if (call->placeholder) {
         add_text(argv, "--placeholder");
         add_text(argv, call->placeholder);
@@ -159,6 +161,41 @@ static bool leaks(const char *variable)
     return false;
 }
 
+/* Threads that the process may run: no more than it has CPUs, where its submitter has less than all. */
+static uint32_t threads_of(const struct job *job)
+{
+    uint32_t cpus = 0;
+    for (size_t i = 0; i < job->call.cpus_size; i++)
+        cpus += (uint32_t)__builtin_popcount(job->call.cpus[i]);
+    return cpus > 0 && cpus < job->threads ? cpus : job->threads;
+}
+
+/*
+ * What libraries that start threads of their own take for their number, unless the submitter has said it.
+ * Those that look at OpenMP's number themselves are left to it where the submitter has set that.
+ */
+static void add_threads(struct list *env, const struct job *job)
+{
+    static const struct {
+        const char *name;
+        bool as_openmp;
+        uint32_t most; /* that the library takes; more is an error to it. 0: any */
+    } names[] = {
+        {"OMP_NUM_THREADS", true, 0},      {"OPENBLAS_NUM_THREADS", true, 0}, {"MKL_NUM_THREADS", true, 0},
+        {"NUMEXPR_NUM_THREADS", true, 64}, {"RAYON_NUM_THREADS", false, 0},
+    };
+    uint32_t threads = threads_of(job);
+    if (threads == 0)
+        return;
+    bool openmp = job_env(job, "OMP_NUM_THREADS") != NULL;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if ((names[i].as_openmp && openmp) || job_env(job, names[i].name))
+            continue;
+        uint32_t most = names[i].most;
+        add(env, format("%s=%u", names[i].name, most > 0 && most < threads ? most : threads));
+    }
+}
+
 static void add_environment(struct list *env, const struct spawn *spawn, const struct job *job)
 {
     for (size_t i = 0; i < job->call.env_count; i++) {
@@ -167,6 +204,7 @@ static void add_environment(struct list *env, const struct spawn *spawn, const s
     }
     add(env, format("PMAP_JOB=%" PRIu64, job->id));
     add(env, format("PMAP_SLOT=%u", spawn->slot));
+    add_threads(env, job);
 }
 
 /*** All of it ***/

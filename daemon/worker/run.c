@@ -146,6 +146,30 @@ static void look_again(struct run *r, int64_t step_ns)
     r->look_ns = now_ns() + step_ns;
 }
 
+/*** Lent slots ***/
+
+static void give_back(struct worker *w, uint64_t returned)
+{
+    struct chunk *c = w->run.chunk;
+    if (c->ended || returned <= c->returned || returned > c->called)
+        return;
+    c->returned = returned;
+    worker_check(w, link_returned(&w->link, c->id, returned));
+}
+
+void run_lend(struct worker *w)
+{
+    const struct run *r = &w->run;
+    const struct chunk *c = r->chunk;
+    if (!r->laid) {
+        give_back(w, c->back); /* nothing runs that could have them */
+        return;
+    }
+    uint64_t back = c->back > r->returned_base ? c->back - r->returned_base : 0;
+    (void)host_send(r->host, HOST_LEND, (uint32_t)(c->lent - r->returned_base));
+    (void)host_send(r->host, HOST_BACK, (uint32_t)back);
+}
+
 /*** The host speaks ***/
 
 /* The host has no use any more: it ends by itself, or, while its arena is needed, is ended. */
@@ -244,6 +268,9 @@ bool run_listen(struct worker *w)
     case HOST_BAD:
         host_is_bad(w, text);
         break;
+    case HOST_RETURNED:
+        give_back(w, r->returned_base + m.value);
+        break;
     default:
         break;
     }
@@ -335,6 +362,9 @@ static void lay(struct worker *w)
     }
     /* One that is not there yet and has gone already has said why. */
     r->laid = true;
+    r->returned_base = c->returned;
+    if (c->lent > c->returned)
+        run_lend(w);
     look_again(r, LOOK_MS * MS);
     if (c->job->options.timeout_ms > 0 && !job_is_exec(c->job))
         r->timeout_ns = now + c->job->options.timeout_ms * MS;

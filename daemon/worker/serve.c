@@ -114,6 +114,19 @@ static void take_grant(struct worker *w, const struct message *m)
     deliver_waiting(w, c);
 }
 
+static void take_lend(struct worker *w, const struct message *m)
+{
+    struct chunk *c = chunk_find(w, m->lend.chunk);
+    if (!c || c->parked)
+        return; /* all has come back, or will with its last word */
+    c->lent = m->lend.lent;
+    c->back = m->lend.back;
+    if (c->back > c->called)
+        c->called = c->back;
+    if (c == w->run.chunk)
+        run_lend(w);
+}
+
 static int take_forget(struct worker *w, uint64_t id)
 {
     struct job *job = job_find(&w->jobs, id);
@@ -141,6 +154,9 @@ static int take_message(struct worker *w, const struct message *m)
         return take_chunk(w, m);
     case MSG_GRANT:
         take_grant(w, m);
+        return 0;
+    case MSG_LEND:
+        take_lend(w, m);
         return 0;
     case MSG_YIELD:
     case MSG_RECALL:

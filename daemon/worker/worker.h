@@ -30,6 +30,7 @@ struct run {
     struct host *host;
     bool laid;                        /* the host has (a part of) the chunk: its END, or its end, will come */
     uint32_t base, part_end;          /* that part: items [base, part_end) of the chunk */
+    uint64_t returned_base;           /* tokens that had come back when the host got it */
     bool told_to_end;                 /* before it has come through */
     bool over;                        /* its END has come: what is taken now is the last */
     bool damaged;                     /* what stands in the arena is not to be believed any more */
@@ -112,6 +113,8 @@ int64_t run_due(const struct worker *w);
 /* The daemon wants it to stop after the present item; does not want it at all. */
 void run_yield(struct worker *w);
 void run_drop(struct worker *w, int64_t grace_ns);
+/* Hands on what slots were lent to the chunk, and how many are wanted back. */
+void run_lend(struct worker *w);
 /* Takes the results that are there. begun: also what there is of the present item's. */
 void run_take(struct worker *w, bool begun);
 /* What the running chunk has taken since this was last asked. */

@@ -142,10 +142,17 @@ static bool run_wrong_options(struct arena *a)
 {
     struct peer *p = peer_new(a);
     bool ok = p != NULL;
-    static const struct job_options wrong[] = {{.timeout_ms = 1}, {.retries = 1}, {.halt = 3}};
-    for (size_t i = 0; ok && i < 2; i++) {
+    static const struct {
+        struct job_options options;
+        uint32_t kind;
+    } wrong[] = {{{.timeout_ms = 1}, KIND_BUILTIN},
+                 {{.retries = 1}, KIND_BUILTIN},
+                 {{.jobserver = true}, KIND_BUILTIN},
+                 {{.jobserver = true, .isolate = true}, KIND_BUILTIN},
+                 {{.jobserver = true}, KIND_FILTER}};
+    for (size_t i = 0; ok && i < COUNT_OF(wrong); i++) {
         uint64_t ref = p->next_ref++;
-        ok = open_call(p, ref, KIND_BUILTIN, &wrong[i], "", 0) && ends_badly(p, ref);
+        ok = open_call(p, ref, wrong[i].kind, &wrong[i].options, "", 0) && ends_badly(p, ref);
     }
     ok = ok && peer_goes_on(p);
     peer_free(p);
@@ -277,6 +284,16 @@ static bool client_says_grant(struct peer *p)
     return say_worker(p, &(struct message){.type = MSG_GRANT, .grant = {.chunk = 1, .bytes = 1}});
 }
 
+static bool client_says_lend(struct peer *p)
+{
+    return say_worker(p, &(struct message){.type = MSG_LEND, .lend = {.chunk = 1, .lent = 1}});
+}
+
+static bool client_says_returned(struct peer *p)
+{
+    return say_worker(p, &(struct message){.type = MSG_RETURNED, .returned = {.chunk = 1, .tokens = 1}});
+}
+
 const struct attack call_attacks[] = {
     {"calls that are none", .run = run_no_calls},
     {"a call with one bit wrong, or its end missing", .run = run_bent_calls},
@@ -290,5 +307,7 @@ const struct attack call_attacks[] = {
     {"PARKED from a client", .breach = client_says_parked},
     {"FORGET from a client", .breach = client_says_forget},
     {"GRANT from a client", .breach = client_says_grant},
+    {"LEND from a client", .breach = client_says_lend},
+    {"RETURNED from a client", .breach = client_says_returned},
     {NULL},
 };

@@ -17,7 +17,7 @@ id -u; id -g; id -G; umask; pwd
 ulimit -Sa; ulimit -Ha
 nice; taskset -p $$ | sed 's/.*: //'
 grep -E '^(Sig(Blk|Ign)|Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp|Groups):' /proc/self/status
-env | grep -vE '^(_|PMAP_JOB|PMAP_SEQ|PMAP_SLOT|OLDPWD|SHLVL)=' | sort
+env | grep -vE '^(_|PMAP_JOB|PMAP_SEQ|PMAP_SLOT|(OMP|OPENBLAS|MKL|NUMEXPR|RAYON)_NUM_THREADS|OLDPWD|SHLVL)=' | sort
 SHOW
     chmod 755 show
     cat >state <<'STATE'

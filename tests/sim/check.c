@@ -27,6 +27,18 @@ static unsigned holders(const struct world *world, const struct ledger *ledger, 
     return count;
 }
 
+/* Slots that are lent to the job, or (job NULL) to the owner's. */
+static unsigned borrowed(const struct world *world, const struct ledger *ledger, const struct owner *owner)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < world->worker_count; i++) {
+        const struct given *runs = worker_runs(world->workers[i]);
+        if (runs && (ledger ? runs->ledger == ledger : runs->ledger->job->client->owner == owner))
+            count += runs->tokens;
+    }
+    return count;
+}
+
 /* What is held by a job that is halted is asked back. */
 static void check_halted(struct world *world, const struct worker_model *worker)
 {
@@ -42,11 +54,11 @@ static void check_halted(struct world *world, const struct worker_model *worker)
     }
 }
 
-/* Counts the workers that run something; a worker runs the first chunk that it holds. Returns how many are
- * idle. */
+/* Counts the workers that run something, and what is lent to them; a worker runs the first chunk that it
+ * holds. Returns how many are idle. */
 static unsigned check_slots(struct world *world)
 {
-    unsigned busy = 0;
+    unsigned busy = 0, used = 0;
     for (unsigned i = 0; i < world->owner_count; i++)
         world->owners[i].running = 0;
     for (struct ledger *ledger = world->ledgers; ledger; ledger = ledger->next)
@@ -58,27 +70,31 @@ static unsigned check_slots(struct world *world)
         if (!worker->handle || !first)
             continue;
         busy++;
+        used += 1 + first->tokens;
         if (!first->begun) {
             first->begun = true;
             first->begun_ns = world->now_ns;
         }
         struct ledger *ledger = first->ledger;
         struct owner *owner = ledger->job->client->owner;
-        if (++ledger->running > ledger->job->options.slots && ledger->job->options.slots > 0)
-            broken(world, "slots", "job %" PRIu64 " runs on %u workers of at most %u", ledger->id,
+        ledger->running += 1 + first->tokens;
+        owner->running += 1 + first->tokens;
+        if (ledger->running > ledger->job->options.slots && ledger->job->options.slots > 0)
+            broken(world, "slots", "job %" PRIu64 " runs on %u slots of at most %u", ledger->id,
                    ledger->running, ledger->job->options.slots);
-        if (++owner->running > owner->limits.slots && owner->limits.slots > 0)
-            broken(world, "owner's slots", "owner %u runs on %u workers of at most %u", owner->uid,
+        if (owner->running > owner->limits.slots && owner->limits.slots > 0)
+            broken(world, "owner's slots", "owner %u runs on %u slots of at most %u", owner->uid,
                    owner->running, owner->limits.slots);
     }
     unsigned slots = world->config.slots > 0 ? world->config.slots : world->workers_here;
     unsigned most = slots;
     if (world->config.guarantee_after_ns > 0)
         most += world->config.guarantee_max > 0 ? world->config.guarantee_max : slots;
-    if (busy > most)
-        broken(world, "slots", "%u chunks run on %u slots, of at most %u", busy, slots, most);
-    world->slots_free = busy < slots ? slots - busy : 0;
-    world->slots_above = busy < most ? most - busy : 0;
+    if (used > most)
+        broken(world, "slots", "%u chunks run, and %u are used of %u slots, of at most %u", busy, used, slots,
+               most);
+    world->slots_free = used < slots ? slots - used : 0;
+    world->slots_above = used < most ? most - used : 0;
     return world->workers_here - busy;
 }
 
@@ -130,9 +146,10 @@ static bool may_wait(const struct world *world, const struct ledger *ledger)
         return true;
     if (ledger->parked > 0)
         return true; /* what the core makes of that is its own affair; that the job ends is looked at */
-    if (slots > 0 && holders(world, ledger, NULL) >= slots)
+    if (slots > 0 && holders(world, ledger, NULL) + borrowed(world, ledger, NULL) >= slots)
         return true;
-    if (owner->limits.slots > 0 && holders(world, NULL, owner) >= owner->limits.slots)
+    if (owner->limits.slots > 0 &&
+        holders(world, NULL, owner) + borrowed(world, NULL, owner) >= owner->limits.slots)
         return true;
     /* What results will come can only be guessed from those that came, so the window counts as open while it
      * has room for twice the guess. */
@@ -262,6 +279,25 @@ static void check_guarantee(struct world *world)
     }
 }
 
+/* While somebody waits for a slot, something of what is lent is called back. */
+static void check_lent(struct world *world)
+{
+    unsigned lent = 0;
+    for (unsigned i = 0; i < world->worker_count; i++) {
+        const struct given *runs = worker_runs(world->workers[i]);
+        if (!runs)
+            continue;
+        if (runs->back > runs->lent - runs->tokens)
+            return;
+        lent += runs->tokens;
+    }
+    for (unsigned i = 0; i < world->owner_count && lent > 0 && world->slots_free == 0; i++) {
+        if (could_run(world, &world->owners[i]))
+            broken(world, "lend", "owner %u waits, and %u slots are lent and not called back",
+                   world->owners[i].uid, lent);
+    }
+}
+
 static void check_memory(struct world *world, const struct core_counts *counts)
 {
     uint64_t most = 0, queued = 0;
@@ -327,11 +363,12 @@ void check_turn(struct world *world)
     check_conservation(world, idle);
     check_patience(world, idle);
     check_guarantee(world);
+    check_lent(world);
     if (world->steps % world->check_every != 0)
         return;
     struct core_counts counts;
     core_counts(world->core, &counts);
-    if (counts.workers != world->workers_here || counts.workers - counts.busy != idle)
+    if (counts.workers != world->workers_here || counts.workers - (counts.busy - counts.lent) != idle)
         broken(world, "counts", "the core counts %u workers, %u busy; there are %u, %u idle", counts.workers,
                counts.busy, world->workers_here, idle);
     check_memory(world, &counts);

@@ -75,6 +75,8 @@ static void open_job(struct world *world, struct connection *connection, struct 
     };
     if (world->fault == FAULT_TWICE)
         request.options.once = false;
+    if (world->fault == FAULT_LEND_UNASKED && sim->process)
+        request.options.jobserver = true;
     if (world->fault == FAULT_HALT)
         request.options.halt = HALT_NEVER;
     if (world->fault == FAULT_CHUNKSIZE && request.options.chunksize > 0)
@@ -228,14 +230,21 @@ static void process_gone(struct world *world, struct worker_model *worker)
 
 static void from_worker(struct world *world, struct worker_model *worker, const struct packet *packet)
 {
-    bool parked = packet->type == MSG_PARKED;
-    int rc = parked ? core_parked(world->core, worker->handle, packet->chunk, (uint32_t)packet->bytes,
-                                  packet->run_ns, 0, world->now_ns)
-                    : core_worked(world->core, worker->handle, packet->chunk, packet->batch, packet->last,
-                                  packet->run_ns, 0, world->now_ns);
+    bool parked = packet->type == MSG_PARKED, returned = packet->type == MSG_RETURNED;
+    int rc;
+    if (returned)
+        rc = core_returned(world->core, worker->handle, packet->chunk, packet->bytes, world->now_ns);
+    else if (parked)
+        rc = core_parked(world->core, worker->handle, packet->chunk, (uint32_t)packet->bytes, packet->run_ns,
+                         0, world->now_ns);
+    else
+        rc = core_worked(world->core, worker->handle, packet->chunk, packet->batch, packet->last,
+                         packet->run_ns, 0, world->now_ns);
     if (rc < 0)
         broken(world, "core accepts", "%s of worker %u for chunk %" PRIu64 ": %d", message_name(packet->type),
                worker->number, packet->chunk, rc);
+    else if (returned)
+        ledger_returned(world, worker, packet);
     else if (parked)
         ledger_parked(world, worker, packet);
     else
@@ -317,7 +326,8 @@ static void act_on_worker(struct world *world, const struct action *action)
     }
     static const unsigned types[] = {
         [ACTION_CHUNK] = MSG_CHUNK, [ACTION_YIELD] = MSG_YIELD, [ACTION_RECALL] = MSG_RECALL,
-        [ACTION_DROP] = MSG_DROP,   [ACTION_GRANT] = MSG_GRANT, [ACTION_STOP] = MSG_STOP};
+        [ACTION_DROP] = MSG_DROP,   [ACTION_GRANT] = MSG_GRANT, [ACTION_LEND] = MSG_LEND,
+        [ACTION_STOP] = MSG_STOP};
     struct packet *packet = packet_new(world, types[action->type]);
     packet->chunk = action->chunk;
     trace(world, message_name(packet->type), worker->number, action->chunk, 0);
@@ -339,6 +349,10 @@ static void act_on_worker(struct world *world, const struct action *action)
             packet_free(world, packet);
             return;
         }
+    } else if (action->type == ACTION_LEND) {
+        ledger_lent(world, worker, action);
+        packet->bytes = action->lend.lent;
+        packet->first = action->lend.back;
     } else if (action->type != ACTION_CHUNK) {
         ledger_asked(world, worker, action);
     } else {

@@ -76,6 +76,8 @@ void ledger_asked(struct world *world, struct worker_model *worker, const struct
 void ledger_worked(struct world *world, struct worker_model *worker, const struct packet *packet);
 void ledger_parked(struct world *world, struct worker_model *worker, const struct packet *packet);
 void ledger_granted(struct world *world, struct worker_model *worker, const struct action *action);
+void ledger_lent(struct world *world, struct worker_model *worker, const struct action *action);
+void ledger_returned(struct world *world, struct worker_model *worker, const struct packet *packet);
 void ledger_over(struct world *world, const struct action *action);
 void ledger_worker_gone(struct world *world, struct worker_model *worker);
 void ledger_results(struct world *world, struct ledger *ledger, const struct action *action);

@@ -271,10 +271,50 @@ static void hand_back_from(struct world *world, struct given *given, uint32_t fr
     given->count = from;
 }
 
+/* So many slots are lent to the chunk from now on; its job has paid for those until now. */
+static void set_tokens(struct world *world, struct given *given, uint64_t tokens)
+{
+    given->ledger->run_ns += (int64_t)given->tokens * (world->now_ns - given->tokens_ns);
+    given->tokens = (uint32_t)tokens;
+    given->tokens_ns = world->now_ns;
+}
+
+void ledger_lent(struct world *world, struct worker_model *worker, const struct action *action)
+{
+    struct given *given = worker_runs(worker);
+    uint64_t lent = action->lend.lent, back = action->lend.back;
+    if (!given || given->chunk != action->chunk || !given->ledger->job->options.jobserver) {
+        broken(world, "lend", "chunk %" PRIu64 " of worker %u, which runs another or asked for nothing",
+               action->chunk, worker->number);
+        return;
+    }
+    uint64_t returned = given->lent - given->tokens;
+    if (lent < given->lent || back > lent)
+        broken(world, "lend",
+               "chunk %" PRIu64 " has %" PRIu64 " less %" PRIu64 ", of which %" PRIu64 " are due",
+               given->chunk, lent, returned, back);
+    if (lent > given->lent && (!given->ledger->open || given->ledger->cancelled))
+        broken(world, "lend", "chunk %" PRIu64 " of a job that is not open is lent more", given->chunk);
+    given->lent = lent;
+    given->back = back;
+    set_tokens(world, given, lent - returned);
+}
+
+void ledger_returned(struct world *world, struct worker_model *worker, const struct packet *packet)
+{
+    struct given *given = worker_runs(worker);
+    if (!given || given->chunk != packet->chunk || packet->bytes > given->lent) {
+        broken(world, "lend", "the core takes back what chunk %" PRIu64 " never had", packet->chunk);
+        return;
+    }
+    set_tokens(world, given, given->lent - packet->bytes);
+}
+
 /* The chunk is over. */
 static void hand_back(struct world *world, struct worker_model *worker, unsigned at)
 {
     struct given *given = &worker->given[at];
+    set_tokens(world, given, 0);
     hand_back_from(world, given, given->done);
     given->ledger->parked -= given->parked;
     worker->given_count--;
@@ -318,6 +358,7 @@ void ledger_parked(struct world *world, struct worker_model *worker, const struc
         broken(world, "chunks", "the core lets worker %u park chunk %" PRIu64, worker->number, packet->chunk);
         return;
     }
+    set_tokens(world, given, 0);
     given->parked = true;
     given->ledger->run_ns += packet->run_ns;
     given->ledger->parked++;

@@ -135,6 +135,8 @@ static void draw_process_job(struct world *world, struct sim_job *job)
         job->options.chunksize = (uint32_t)random_between(r, 1, 20);
     job->exact = job->exact && job->options.chunksize > 0;
     job->options.once = job->process && random_chance(r, 20);
+    /* Nothing is drawn for it: the histories of all other jobs stay what they were. */
+    job->options.jobserver = job->process && job->work.seed % 10 < 3;
     if (random_chance(r, 15))
         job->options.halt = random_chance(r, 50) ? HALT_SOON : HALT_NOW;
     if (random_chance(r, 15)) {

@@ -148,3 +148,51 @@ void process_grant(struct world *world, struct worker_model *worker, uint64_t ch
         return;
     }
 }
+
+/*** Tokens ***/
+
+static void give_back(struct world *world, struct worker_model *worker, struct held *held, uint64_t tokens)
+{
+    held->returned += tokens;
+    struct packet *packet = packet_new(world, MSG_RETURNED);
+    packet->chunk = held->chunk;
+    packet->bytes = held->returned;
+    trace(world, "RETURNED", worker->number, held->chunk, held->returned);
+    link_send(world, &worker->up, packet);
+}
+
+static void return_event(struct world *world, void *target, uint64_t argument);
+
+/* A process of the item's has some of them, and will have done with one of these after a while. */
+static void return_later(struct world *world, struct worker_model *worker, uint64_t chunk)
+{
+    int64_t delay_ns =
+        random_chance(&world->random, 30) ? 0 : (int64_t)random_scale(&world->random, 1000, 20 * NS_PER_MS);
+    after(world, delay_ns, return_event, worker, chunk);
+}
+
+/* argument: the chunk, which may have ended by now */
+static void return_event(struct world *world, void *target, uint64_t argument)
+{
+    struct worker_model *worker = target;
+    struct held *held = &worker->queue[0];
+    if (!worker->alive || worker->count == 0 || held->chunk != argument || held->back <= held->returned)
+        return;
+    give_back(world, worker, held, random_between(&world->random, 1, held->back - held->returned));
+    if (held->back > held->returned)
+        return_later(world, worker, argument);
+}
+
+void process_lend(struct world *world, struct worker_model *worker, const struct packet *packet)
+{
+    if (worker->count == 0 || worker->queue[0].chunk != packet->chunk)
+        return; /* it has ended meanwhile */
+    struct held *held = &worker->queue[0];
+    trace(world, "lent", worker->number, packet->bytes, packet->first);
+    held->lent = packet->bytes;
+    held->back = packet->first;
+    if (held->lent > held->returned && strikes(world, FAULT_RETURN_UNASKED, 4))
+        give_back(world, worker, held, 1);
+    if (held->back > held->returned)
+        return_later(world, worker, held->chunk);
+}

@@ -272,6 +272,10 @@ bool worker_receive(struct world *world, struct packet *packet)
         process_grant(world, worker, packet->chunk, packet->bytes);
         return false;
     }
+    if (packet->type == MSG_LEND) {
+        process_lend(world, worker, packet);
+        return false;
+    }
     if (packet->type == MSG_STOP) {
         worker->alive = false;
         return false;

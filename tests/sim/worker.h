@@ -16,9 +16,10 @@ struct held {
     uint32_t ran, done; /* items that were run; whose results were sent */
     /* Of a process's: */
     int64_t credit;
-    uint32_t offset; /* bytes of the next result that were sent */
-    int64_t run_ns;  /* that was not told */
-    bool dropped;    /* its results are not wanted */
+    uint32_t offset;               /* bytes of the next result that were sent */
+    int64_t run_ns;                /* that was not told */
+    bool dropped;                  /* its results are not wanted */
+    uint64_t lent, back, returned; /* tokens */
 };
 
 /* A chunk at a worker, as the daemon must see it. */
@@ -30,7 +31,10 @@ struct given {
     bool begun; /* it has been seen as the first one: it holds a slot since begun_ns */
     bool asked; /* to yield, to hand back or to drop it */
     bool parked;
-    int64_t credit; /* a process's, for results */
+    int64_t credit;  /* a process's, for results */
+    uint32_t tokens; /* slots lent to it, since tokens_ns or longer */
+    uint64_t lent, back;
+    int64_t tokens_ns;
     int64_t given_ns, begun_ns;
 };
 
@@ -94,5 +98,6 @@ bool process_finish_part(struct world *world, struct worker_model *worker);
 /* Something is said of a chunk that is parked; false: it is not. */
 bool process_obey_parked(struct world *world, struct worker_model *worker, unsigned type, uint64_t chunk);
 void process_grant(struct world *world, struct worker_model *worker, uint64_t chunk, uint64_t bytes);
+void process_lend(struct world *world, struct worker_model *worker, const struct packet *packet);
 
 #endif

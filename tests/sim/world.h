@@ -49,6 +49,8 @@ enum {
     X(EXACT, "exact", "chunk size")                                                                          \
     X(HALT, "halt", "halt")                                                                                  \
     X(HOLD, "hold", "hold")                                                                                  \
+    X(RETURN_UNASKED, "return-unasked", "core accepts")                                                      \
+    X(LEND_UNASKED, "lend-unasked", "lend")                                                                  \
     X(POOL_SLOTS, "pool-slots", "slots")                                                                     \
     X(GUARANTEE, "guarantee", "guarantee")                                                                   \
     X(WEIGHT, "weight", "fair share")

@@ -117,6 +117,10 @@ static void note(struct rig *rig, const struct action *action)
         seen->credit = action->grant.bytes;
         seen->head = action->grant.head;
         break;
+    case ACTION_LEND:
+        seen->lent = action->lend.lent;
+        seen->back = action->lend.back;
+        break;
     case ACTION_DROP:
         seen->client_gone = action->drop.client_gone;
         break;
@@ -312,6 +316,13 @@ int rig_parked(struct rig *rig, const struct seen *chunk, uint32_t count, int64_
 {
     rig->now_ns += run_ns;
     int rc = core_parked(rig->core, chunk->worker, chunk->chunk, count, run_ns, 0, rig->now_ns);
+    rig_settle(rig);
+    return rc;
+}
+
+int rig_returned(struct rig *rig, const struct seen *chunk, uint64_t tokens)
+{
+    int rc = core_returned(rig->core, chunk->worker, chunk->chunk, tokens, rig->now_ns);
     rig_settle(rig);
     return rc;
 }

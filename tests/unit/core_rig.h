@@ -28,8 +28,9 @@ struct seen {
     struct job_report done;
     bool more, has_done;
     bool client_gone;
-    bool head;     /* GRANT's */
-    uint16_t note; /* RESULTS: kind of the first note, 0 for none, and the beginning of its text */
+    bool head;           /* GRANT's */
+    uint64_t lent, back; /* LEND's */
+    uint16_t note;       /* RESULTS: kind of the first note, 0 for none, and the beginning of its text */
     char why[64];
     char text[64]; /* the beginning of the records' bytes, all pieces together */
 };
@@ -92,6 +93,8 @@ int rig_worked(struct rig *rig, struct worker *worker, uint64_t chunk, uint32_t 
 int rig_worked_note(struct rig *rig, const struct seen *chunk, uint16_t kind, uint16_t code, bool last);
 /* After run_ns, which pass. */
 int rig_parked(struct rig *rig, const struct seen *chunk, uint32_t count, int64_t run_ns);
+/* So many tokens of the chunk have come back, over its life. */
+int rig_returned(struct rig *rig, const struct seen *chunk, uint64_t tokens);
 void rig_gone(struct rig *rig, struct worker *worker);
 /* All of a chunk's items have results of one byte after run_ns, which pass. */
 void rig_work(struct rig *rig, const struct seen *chunk, int64_t run_ns);

@@ -118,6 +118,7 @@ static size_t place(size_t *at, size_t size)
 void rig_chunk(struct rig *rig, size_t count, const char *const *items, const size_t *lengths)
 {
     forget_results(rig);
+    rig->returned = 0;
     rig->results = calloc(count ? count : 1, sizeof *rig->results);
     assert_non_null(rig->results);
     for (size_t i = 0; i < count; i++) {
@@ -295,6 +296,10 @@ static void receive(struct rig *rig)
             break;
         rig->bytes_taken = rig->notes_taken = 0;
         rig_send(rig, HOST_RESUME, 0);
+        break;
+    case HOST_RETURNED:
+        assert_true(message.head.value > rig->returned);
+        rig->returned = message.head.value;
         break;
     case HOST_END:
         take(rig, false);

@@ -47,6 +47,7 @@ struct rig {
     bool killed;    /* by the test: it ends by SIGKILL */
     struct heap_text bad;
     uint64_t slot, first;
+    uint32_t returned; /* tokens, as RETURNED said last */
 };
 
 /*

@@ -88,6 +88,7 @@ static struct job_options options(struct maker *k)
         .isolate = BOOL(k),
         .live = BOOL(k),
         .once = BOOL(k),
+        .jobserver = BOOL(k),
     };
 }
 
@@ -202,13 +203,19 @@ struct message make(struct maker *k, enum message_type type)
     case MSG_JOB:
         m.job.job = ANY64(k), m.job.kind = (uint32_t)number(k, KIND_MAX), m.job.function = some_text(k);
         m.job.options = options(k);
-        m.job.kill_grace_ns = TIME(k), m.job.spool = INDEX(k);
+        m.job.kill_grace_ns = TIME(k), m.job.spool = INDEX(k), m.job.threads = ANY32(k);
         break;
     case MSG_FORGET:
         m.forget.job = ANY64(k);
         break;
     case MSG_GRANT:
         m.grant.chunk = ANY64(k), m.grant.bytes = INDEX(k), m.grant.head = BOOL(k);
+        break;
+    case MSG_LEND:
+        m.lend.chunk = ANY64(k), m.lend.lent = INDEX(k), m.lend.back = number(k, m.lend.lent);
+        break;
+    case MSG_RETURNED:
+        m.returned.chunk = ANY64(k), m.returned.tokens = INDEX(k);
         break;
     case MSG_YIELD:
     case MSG_RECALL:
@@ -239,7 +246,8 @@ static bool same_report(const struct job_report *a, const struct job_report *b)
 static bool same_options(const struct job_options *a, const struct job_options *b)
 {
     return EQUAL(chunksize) && EQUAL(slots) && EQUAL(unordered) && EQUAL(priority) && EQUAL(timeout_ms) &&
-           EQUAL(retries) && EQUAL(halt) && EQUAL(recycle) && EQUAL(isolate) && EQUAL(live) && EQUAL(once);
+           EQUAL(retries) && EQUAL(halt) && EQUAL(recycle) && EQUAL(isolate) && EQUAL(live) && EQUAL(once) &&
+           EQUAL(jobserver);
 }
 
 static bool same_open(const struct message *a, const struct message *b)
@@ -307,11 +315,16 @@ bool same(const struct message *a, const struct message *b)
         return EQUAL(failed.job) && TEXT(failed.text);
     case MSG_JOB:
         return EQUAL(job.job) && EQUAL(job.kind) && TEXT(job.function) &&
-               same_options(&a->job.options, &b->job.options) && EQUAL(job.kill_grace_ns) && EQUAL(job.spool);
+               same_options(&a->job.options, &b->job.options) && EQUAL(job.kill_grace_ns) &&
+               EQUAL(job.spool) && EQUAL(job.threads);
     case MSG_FORGET:
         return EQUAL(forget.job);
     case MSG_GRANT:
         return EQUAL(grant.chunk) && EQUAL(grant.bytes) && EQUAL(grant.head);
+    case MSG_LEND:
+        return EQUAL(lend.chunk) && EQUAL(lend.lent) && EQUAL(lend.back);
+    case MSG_RETURNED:
+        return EQUAL(returned.chunk) && EQUAL(returned.tokens);
     case MSG_YIELD:
     case MSG_RECALL:
     case MSG_DROP:

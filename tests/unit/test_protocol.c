@@ -23,7 +23,7 @@ static void every_type_has_its_entry(void **state)
     }
     assert_string_equal(message_name((enum message_type)0), "?");
     assert_string_equal(message_name((enum message_type)31), "?");
-    assert_string_equal(message_name((enum message_type)48), "?");
+    assert_string_equal(message_name((enum message_type)49), "?");
     assert_string_equal(message_name((enum message_type) - 1), "?");
     assert_string_equal(protocol_error_text(PERR_VERSION), "no common protocol version");
     assert_string_equal(protocol_error_text(0), "unknown error");
@@ -90,9 +90,12 @@ static void fields_have_the_order_of_the_page(void **state)
                  {"3", 1},
                  {.timeout_ms = 4, .retries = 5, .halt = 2, .live = true},
                  .kill_grace_ns = 6,
-                 .spool = 7}},
+                 .spool = 7,
+                 .threads = 8}},
         {.type = MSG_FORGET, .forget = {.job = 1}},
         {.type = MSG_GRANT, .grant = {.chunk = 1, .bytes = 2, .head = true}},
+        {.type = MSG_LEND, .lend = {.chunk = 1, .lent = 3, .back = 2}},
+        {.type = MSG_RETURNED, .returned = {.chunk = 1, .tokens = 2}},
     };
 #define BYTES(s)                                                                                             \
     {                                                                                                        \
@@ -126,10 +129,12 @@ static void fields_have_the_order_of_the_page(void **state)
         BYTES("\x95\x22\x01\x02\x03\x04"),
         BYTES("\x93\x23\x01\xa1"
               "2"),
-        BYTES("\x97\x2d\x01\x02\xa1"
-              "3\x84\xa7timeout\x04\xa7retries\x05\xa4halt\x02\xa4live\xc3\x06\x07"),
+        BYTES("\x98\x2d\x01\x02\xa1"
+              "3\x84\xa7timeout\x04\xa7retries\x05\xa4halt\x02\xa4live\xc3\x06\x07\x08"),
         BYTES("\x92\x2e\x01"),
         BYTES("\x94\x2f\x01\x02\xc3"),
+        BYTES("\x94\x30\x01\x03\x02"),
+        BYTES("\x93\x24\x01\x02"),
     };
     _Static_assert(sizeof m / sizeof *m == sizeof bytes / sizeof *bytes, "one for each");
     for (size_t i = 0; i < sizeof m / sizeof *m; i++) {
@@ -171,6 +176,7 @@ static void bad_values_are_not_encoded(void **state)
     REFUSE(MSG_OPEN, m.open.options.priority = -1001);
     REFUSE(MSG_OPEN, m.open.credit = 0);
     REFUSE(MSG_OPENED, m.opened.credit = 0);
+    REFUSE(MSG_LEND, m.lend.back = m.lend.lent + 1);
     struct range bad[] = {{5, 5}, {5, 9}, {8, 10}, {1, 2}};
     REFUSE(MSG_OPEN, (m.open.done = bad, m.open.done_count = 1));
     REFUSE(MSG_OPEN, (m.open.done = bad + 1, m.open.done_count = 2));

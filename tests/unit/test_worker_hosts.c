@@ -449,11 +449,54 @@ static void test_worker_is_killed(void **state)
     rig_gone(&rig, -1);
 }
 
+/*** Lent slots ***/
+
+/* What is lent goes to the host, and what comes back to the daemon, counted over the chunk's life, whatever
+ * becomes of hosts meanwhile. */
+static void test_lent_slots(void **state)
+{
+    const struct job_options jobserver = {.jobserver = true};
+    struct rig rig;
+    (void)state;
+    rig_start(&rig);
+    rig_plain_job(&rig, JOB, KIND_COMMAND, &jobserver);
+    struct outcome *o = outcome_new();
+    rig_chunk(&rig, 1, JOB, unlimited, ITEMS("lent 3", "back 1", "crash", "lent 2", "lie", "back 1"));
+    rig_lend(&rig, 1, 3, 0);
+    rig_lend(&rig, 1, 3, 1);
+    while (o->returned < 1)
+        rig_take(&rig, 1, o, 1, o);
+    rig_lend(&rig, 7, 5, 5); /* of a chunk that there is not */
+    while (o->count < 4)
+        rig_take(&rig, 1, o, 1, o);
+    rig_lend(&rig, 1, 3, 2);
+    while (o->returned < 2)
+        rig_take(&rig, 1, o, 1, o);
+    rig_until_end(&rig, 1, o);
+    assert_int_equal(o->count, 6);
+    assert_item(o, 0, "3");
+    assert_item(o, 1, "1");
+    assert_int_equal(o->item[2].kind, NOTE_ERROR);
+    assert_item(o, 3, "2"); /* what the new host has */
+    assert_int_equal(o->returned, 2);
+    outcome_free(o);
+    /* It is over, and the next one has nothing. */
+    rig_lend(&rig, 1, 9, 0);
+    o = outcome_new();
+    rig_chunk(&rig, 2, JOB, unlimited, ITEMS("lent 1"));
+    rig_lend(&rig, 2, 1, 0);
+    rig_until_end(&rig, 2, o);
+    assert_item(o, 0, "1");
+    outcome_free(o);
+    rig_stop(&rig);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_crash_is_blamed, rig_tear_down),
         cmocka_unit_test_teardown(test_retries, rig_tear_down),
+        cmocka_unit_test_teardown(test_lent_slots, rig_tear_down),
         cmocka_unit_test_teardown(test_timeout, rig_tear_down),
         cmocka_unit_test_teardown(test_exec_is_not_blamed, rig_tear_down),
         cmocka_unit_test_teardown(test_recycle, rig_tear_down),

@@ -27,7 +27,8 @@ static struct arena *arena;
 static uint64_t mapped;
 static char **arguments;
 static bool yielded, dropped;
-static uint64_t item_start; /* bytes_used when the present item began, or at RESUME */
+static uint32_t lent, returned; /* tokens, of this chunk */
+static uint64_t item_start;     /* bytes_used when the present item began, or at RESUME */
 
 static long number(const char *text)
 {
@@ -53,6 +54,22 @@ static void say(uint32_t type, const char *text)
         exit(3);
 }
 
+static void say_returned(uint32_t tokens)
+{
+    struct host_message m = {.type = HOST_RETURNED, .value = tokens};
+    if (send(HOST_SOCKET, &m, sizeof m, MSG_NOSIGNAL) < 0)
+        exit(3);
+}
+
+/* All that is wanted back comes back. */
+static void give_back(uint32_t tokens)
+{
+    if (tokens <= returned)
+        return;
+    returned = tokens;
+    say_returned(tokens);
+}
+
 /* The next message; with `flags` of recv(2). 0: none. */
 static uint32_t hear(int flags)
 {
@@ -64,6 +81,12 @@ static uint32_t hear(int flags)
         exit(0); /* the worker has gone */
     yielded |= m.type == HOST_YIELD;
     dropped |= m.type == HOST_DROP;
+    if (m.type == HOST_CHUNK)
+        lent = returned = 0;
+    if (m.type == HOST_LEND)
+        lent = m.value;
+    if (m.type == HOST_BACK)
+        give_back(m.value);
     return m.type;
 }
 
@@ -277,6 +300,16 @@ static void run_item(uint32_t i, const uint8_t *bytes, size_t len)
         size = leave_daemon(out, sizeof out);
     else if (is(item, "fill "))
         fill((size_t)number(item + 5));
+    else if (is(item, "lent ")) {
+        while (lent < (uint32_t)number(item + 5) && !dropped)
+            hear(0);
+        size = (size_t)snprintf(out, sizeof out, "%u", lent);
+    } else if (is(item, "back ")) {
+        while (returned < (uint32_t)number(item + 5) && !dropped)
+            hear(0);
+        size = (size_t)snprintf(out, sizeof out, "%u", returned);
+    } else if (is(item, "lie"))
+        say_returned(returned + 100);
     else if (is(item, "sleep "))
         rest(number(item + 6));
     else if (is(item, "print ")) {

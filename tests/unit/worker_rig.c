@@ -298,6 +298,12 @@ void rig_order(struct rig *rig, enum message_type type, uint64_t chunk, uint64_t
     send_header(rig, &m, false);
 }
 
+void rig_lend(struct rig *rig, uint64_t chunk, uint64_t lent, uint64_t back)
+{
+    struct message m = {.type = MSG_LEND, .lend = {.chunk = chunk, .lent = lent, .back = back}};
+    send_header(rig, &m, false);
+}
+
 void rig_grant_head(struct rig *rig, uint64_t chunk, uint64_t bytes)
 {
     struct message m = {.type = MSG_GRANT, .grant = {.chunk = chunk, .bytes = bytes, .head = true}};
@@ -443,6 +449,10 @@ enum message_type rig_take(struct rig *rig, uint64_t chunk, struct outcome *o, u
         assert_false(of->parked);
         of->parked = true;
         of->parked_count = m.parked.count;
+    } else if (m.type == MSG_RETURNED) {
+        assert_int_equal(m.returned.chunk, chunk);
+        assert_true(m.returned.tokens > o->returned && !o->ended && !o->parked);
+        o->returned = m.returned.tokens;
     } else {
         assert_int_equal(m.type, MSG_FAILED);
         assert_true(m.failed.text.len < sizeof rig_failure);

@@ -55,6 +55,7 @@ struct outcome {
     bool parked;
     uint32_t parked_count;
     int64_t run_ns, cpu_ns;
+    uint64_t returned; /* tokens */
 };
 
 void rig_start(struct rig *rig);
@@ -78,6 +79,8 @@ void rig_records(struct rig *rig, uint64_t chunk, uint64_t job, uint64_t credit,
                  const uint32_t *lengths, uint32_t count, const void *bytes, size_t size);
 /* YIELD, RECALL, DROP, GRANT (value: the grace or the bytes). */
 void rig_order(struct rig *rig, enum message_type type, uint64_t chunk, uint64_t value);
+/* LEND: so many tokens in all, so many wanted back. */
+void rig_lend(struct rig *rig, uint64_t chunk, uint64_t lent, uint64_t back);
 /* GRANT of so many bytes, saying that the chunk is the head. */
 void rig_grant_head(struct rig *rig, uint64_t chunk, uint64_t bytes);
 void rig_forget(struct rig *rig, uint64_t job);

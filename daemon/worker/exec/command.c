@@ -6,16 +6,20 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct template *template;
 static struct arguments arguments;
 static struct environment environment;
+static char *settings[JOBSERVER_SETTINGS];
 
 static int command_start(struct job *job)
 {
+    size_t set = job->jobserver.wanted ? JOBSERVER_SETTINGS : 0;
     template = template_new(job->argv, job->argc, job->placeholder, job->fields);
-    if (!template || environment_init(&environment, NULL, 0, true) < 0) {
+    if (!template || (set > 0 && jobserver_environment(settings) < 0) ||
+        environment_init(&environment, settings, set, true) < 0) {
         snprintf(job->bad, sizeof job->bad, "%s", strerror(ENOMEM));
         return JOB_BAD;
     }
@@ -51,6 +55,17 @@ static int fill(struct job *job, uint64_t offset, char why[NOTE_TEXT])
     return rc;
 }
 
+/* A jobserver for the process that is started next. Returns 0 or a negative errno, and `why`. */
+static int serve_jobs(struct job *job, char why[NOTE_TEXT])
+{
+    int rc = jobserver_open(&job->jobserver, &job->link);
+    if (rc < 0)
+        snprintf(why, NOTE_TEXT, "cannot make a jobserver: %s", strerror(-rc));
+    job->spawner.in = job->jobserver.in;
+    job->spawner.out = job->jobserver.out;
+    return rc;
+}
+
 /* One attempt. Returns 0, JOB_BAD, -ECANCELED, or another negative errno: refused, see `why`. */
 static int attempt(struct job *job, uint64_t offset, bool last, struct outcome *outcome, char why[NOTE_TEXT])
 {
@@ -60,12 +75,16 @@ static int attempt(struct job *job, uint64_t offset, bool last, struct outcome *
     int rc = output_begin(&job->output, !last, outcome->started_ns);
     if (rc == 0)
         rc = fill(job, offset, why);
+    if (rc == 0 && job->jobserver.wanted)
+        rc = serve_jobs(job, why);
     if (rc == 0)
         rc =
             run_start(job, arguments.argv, environment.list, template_varies(template), false, &process, why);
+    if (rc == 0)
+        run_process(job, &process, NULL, outcome);
+    jobserver_close(&job->jobserver, &job->link);
     if (rc < 0)
         return rc;
-    run_process(job, &process, NULL, outcome);
     return outcome->given_up ? -ECANCELED : 0;
 }
 
@@ -121,6 +140,8 @@ static void command_stop(struct job *job)
     (void)job;
     template_free(template);
     arguments_free(&arguments);
+    for (size_t i = 0; i < JOBSERVER_SETTINGS; i++)
+        free(settings[i]);
     environment_free(&environment);
 }
 

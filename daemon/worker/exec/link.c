@@ -16,6 +16,14 @@ static void take(struct link *l, const struct host_message *message)
         l->chunk = true;
         l->more = message->value != 0;
         l->yield = l->drop = l->resumed = false;
+        l->tokens = (struct tokens){0};
+        break;
+    case HOST_LEND:
+        l->tokens.lent = message->value;
+        break;
+    case HOST_BACK:
+        l->tokens.back = message->value;
+        link_return(l);
         break;
     case HOST_RESUME:
         l->resumed = true;
@@ -71,10 +79,26 @@ static void send_parts(struct link *l, const struct iovec *parts, size_t count)
         l->gone = true;
 }
 
+static void send_value(struct link *l, enum host_message_type type, uint32_t value)
+{
+    struct host_message message = {type, value};
+    send_parts(l, &(struct iovec){&message, sizeof message}, 1);
+}
+
 void link_send(struct link *l, enum host_message_type type)
 {
-    struct host_message message = {.type = type};
-    send_parts(l, &(struct iovec){&message, sizeof message}, 1);
+    send_value(l, type, 0);
+}
+
+void link_return(struct link *l)
+{
+    struct tokens *t = &l->tokens;
+    uint32_t due = t->back > t->returned ? t->back - t->returned : 0;
+    uint32_t here = t->lent - t->returned - t->given, count = due < here ? due : here;
+    if (count == 0)
+        return;
+    t->returned += count;
+    send_value(l, HOST_RETURNED, t->returned);
 }
 
 void link_bad(struct link *l, const char *text)

@@ -43,13 +43,14 @@ static bool limit(struct job *job, char *text)
 /* Reads the command line. Returns the kind, or NULL. */
 static const struct kind *options(int argc, char **argv, struct job *job)
 {
-    enum { TIMEOUT = 256, GRACE, RETRIES, RECYCLE, LIVE, FIELDS, PLACEHOLDER, RLIMIT };
+    enum { TIMEOUT = 256, GRACE, RETRIES, RECYCLE, LIVE, FIELDS, JOBSERVER, PLACEHOLDER, RLIMIT };
     static const struct option names[] = {{"timeout", required_argument, NULL, TIMEOUT},
                                           {"grace", required_argument, NULL, GRACE},
                                           {"retries", required_argument, NULL, RETRIES},
                                           {"recycle", required_argument, NULL, RECYCLE},
                                           {"live", no_argument, NULL, LIVE},
                                           {"fields", no_argument, NULL, FIELDS},
+                                          {"jobserver", no_argument, NULL, JOBSERVER},
                                           {"placeholder", required_argument, NULL, PLACEHOLDER},
                                           {"rlimit", required_argument, NULL, RLIMIT},
                                           {0}};
@@ -79,6 +80,9 @@ static const struct kind *options(int argc, char **argv, struct job *job)
             break;
         case FIELDS:
             job->fields = true;
+            break;
+        case JOBSERVER:
+            job->jobserver.wanted = true;
             break;
         case PLACEHOLDER:
             job->placeholder = optarg;

@@ -43,7 +43,7 @@ struct run {
     size_t rest, rest_err; /* bytes that are still in its pipes */
 };
 
-enum { SOCKET, SIGNALS, IN, OUT, ERR, POLLED };
+enum { SOCKET, SIGNALS, IN, OUT, ERR, TOKENS, POLLED };
 
 static bool tree_gone(const struct run *r)
 {
@@ -68,6 +68,8 @@ static void wait_for_events(struct run *r, struct pollfd polled[POLLED])
     polled[IN] = (struct pollfd){.fd = p->in, .events = POLLOUT};
     polled[OUT] = (struct pollfd){.fd = reads ? p->out : -1, .events = POLLIN};
     polled[ERR] = (struct pollfd){.fd = reads ? p->err : -1, .events = POLLIN};
+    const struct jobserver *js = &r->job->jobserver;
+    polled[TOKENS] = (struct pollfd){.fd = js->open ? js->returned : -1, .events = POLLIN};
     struct timespec timeout, *limit = NULL;
     int64_t until = r->left == TREE_MORE ? 0 : next_event_ns(r);
     if (until != NEVER_NS) {
@@ -202,6 +204,7 @@ void run_process(struct job *job, struct process *process, struct feed *feed, st
     r.deadline_ns = job->timeout_ns > 0 ? outcome->started_ns + job->timeout_ns : NEVER_NS;
     while (!tree_gone(&r) || !drain(&r)) {
         struct pollfd polled[POLLED];
+        jobserver_step(&job->jobserver, &job->link);
         wait_for_events(&r, polled);
         if (polled[SOCKET].revents)
             link_receive(&job->link);

@@ -6,6 +6,7 @@
 #define PMAP_RUN_H
 
 #include "daemon/worker/exec/feed.h"
+#include "daemon/worker/exec/jobserver.h"
 #include "daemon/worker/exec/output.h"
 #include "daemon/worker/exec/spawn.h"
 #include "daemon/worker/exec/tree.h"
@@ -31,6 +32,7 @@ struct job {
         own_peak; /* at most, when the item's was started: where that one's is no larger, it is unknown */
     struct link link;
     struct output output;
+    struct jobserver jobserver;
     char bad[HOST_TEXT_MAX]; /* why the job cannot be run at all */
 };
 

@@ -1,6 +1,8 @@
 /* Starting users' programs; see spawn.h. */
 #include "daemon/worker/exec/spawn.h"
 
+#include "daemon/worker/exec/jobserver.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <paths.h>
@@ -123,6 +125,8 @@ BORROWER static int child_main(void *argument)
     setsid();
     bool fine = (birth->in < 0 || dup2(birth->in, 0) >= 0) && dup2(birth->out, 1) >= 0 &&
                 dup2(birth->err, 2) >= 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) >= 0;
+    if (fine && s->in > 0)
+        fine = dup2(s->in, JOBSERVER_IN) >= 0 && dup2(s->out, JOBSERVER_OUT) >= 0;
     for (size_t i = 0; fine && i < s->limit_count; i++)
         fine = setrlimit((unsigned)s->limits[i].resource, &s->limits[i].values) >= 0;
     /* Killed meanwhile, our parent would not have taken us along. */

@@ -1,6 +1,7 @@
 /*
  * Starting users' programs: execvp without a shell, in a session of its own, with the submitter's signals and
- * limits and no descriptor but 0, 1, 2. By vfork, as this process is small and stays so.
+ * limits and no descriptor but 0, 1, 2, and those of a jobserver. By vfork, as this process is small and
+ * stays so.
  */
 #ifndef PMAP_SPAWN_H
 #define PMAP_SPAWN_H
@@ -23,6 +24,7 @@ struct spawner {
         struct rlimit values;
     } limits[SPAWN_LIMITS_MAX];
     size_t limit_count;
+    int in, out;         /* ends of a jobserver's pipes for the next process; 0: none */
     char path[PATH_MAX]; /* where the program with a fixed name was found; "": nowhere yet */
 };
 
