@@ -88,6 +88,7 @@ static struct job_options options(struct maker *k)
         .isolate = BOOL(k),
         .live = BOOL(k),
         .once = BOOL(k),
+        .trace = BOOL(k),
     };
 }
 
@@ -191,6 +192,7 @@ struct message make(struct maker *k, enum message_type type)
     case MSG_CHUNK:
         m.chunk.chunk = ANY64(k), m.chunk.job = ANY64(k), m.chunk.first = INDEX(k);
         m.chunk.function = some_text(k), m.chunk.more = BOOL(k), m.chunk.credit = INDEX(k);
+        m.chunk.trace = BOOL(k);
         break;
     case MSG_PARKED:
         m.parked.chunk = ANY64(k), m.parked.count = ANY32(k);
@@ -239,7 +241,8 @@ static bool same_report(const struct job_report *a, const struct job_report *b)
 static bool same_options(const struct job_options *a, const struct job_options *b)
 {
     return EQUAL(chunksize) && EQUAL(slots) && EQUAL(unordered) && EQUAL(priority) && EQUAL(timeout_ms) &&
-           EQUAL(retries) && EQUAL(halt) && EQUAL(recycle) && EQUAL(isolate) && EQUAL(live) && EQUAL(once);
+           EQUAL(retries) && EQUAL(halt) && EQUAL(recycle) && EQUAL(isolate) && EQUAL(live) && EQUAL(once) &&
+           EQUAL(trace);
 }
 
 static bool same_open(const struct message *a, const struct message *b)
@@ -296,7 +299,7 @@ bool same(const struct message *a, const struct message *b)
                EQUAL(worked.cpu_ns);
     case MSG_CHUNK:
         return EQUAL(chunk.chunk) && EQUAL(chunk.job) && EQUAL(chunk.first) && TEXT(chunk.function) &&
-               EQUAL(chunk.more) && EQUAL(chunk.credit);
+               EQUAL(chunk.more) && EQUAL(chunk.credit) && EQUAL(chunk.trace);
     case MSG_HOLD:
         return EQUAL(hold.ref) && EQUAL(hold.paused);
     case MSG_ABORT:
