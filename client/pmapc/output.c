@@ -18,9 +18,9 @@ enum { FAILURES_BY_NAME = 10 };
 int output_init(struct output *o, const struct output_options *options)
 {
     *o = (struct output){.options = options,
-                         .keeps_items = options->tag || options->joblog,
-                         .simple =
-                             !options->tag && !options->joblog && !options->folder && !options->verbatim};
+                         .keeps_items = options->tag || options->joblog || options->trace,
+                         .simple = !options->tag && !options->joblog && !options->trace && !options->folder &&
+                                   !options->verbatim};
     return writer_init(&o->writer, STDOUT_FILENO, 0);
 }
 
@@ -148,6 +148,22 @@ static int log_result(struct output *o, const struct pmap_result *result)
     return rc < 0 ? cannot_log(o, rc) : 0;
 }
 
+/*** The trace ***/
+
+static int cannot_trace(const struct output *o, int error)
+{
+    trace_broke(o->options->trace, error);
+    return -ECANCELED;
+}
+
+static int trace_result(struct output *o, const struct pmap_result *result)
+{
+    size_t len = 0;
+    const char *item = tags_find(&o->tags, result->index, &len);
+    int rc = trace_add(o->options->trace, result, item ? item : "", item ? len : 0);
+    return rc < 0 ? cannot_trace(o, rc) : 0;
+}
+
 /*** Results ***/
 
 static void count(struct output *o, const struct pmap_result *result)
@@ -186,6 +202,8 @@ static int put_special(struct output *o, const struct pmap_result *result)
     /* What was not run is to be run by a --resume. */
     if (rc >= 0 && options->joblog && !result->cancelled)
         rc = log_result(o, result);
+    if (rc >= 0 && options->trace)
+        rc = trace_result(o, result);
     o->received = 0;
     if (o->keeps_items)
         tags_remove(&o->tags, result->index);
@@ -218,6 +236,11 @@ int output_flush(struct output *o)
         rc = joblog_flush(o->options->joblog);
         if (rc < 0)
             rc = cannot_log(o, rc);
+    }
+    if (rc == 0 && o->options->trace) {
+        rc = trace_flush(o->options->trace);
+        if (rc < 0)
+            rc = cannot_trace(o, rc);
     }
     return rc;
 }

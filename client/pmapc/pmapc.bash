@@ -18,7 +18,7 @@ _pmapc()
 
     local options common='-j --slots -P -c --chunksize -a --arg-file -0 --null -d --delimiter -u --unordered --line-buffer
                           --timeout --retries --halt --priority --at-most-once --results --joblog --resume --resume-failed
-                          --stats --stats=text --stats=json --progress -q --quiet --tag --dry-run -r --no-run-if-empty
+                          --stats --stats=text --stats=json --progress --trace -q --quiet --tag --dry-run -r --no-run-if-empty
                           --help'
     case $command in
         '') options='-e --endpoint --no-autostart --version --help' ;;
@@ -30,7 +30,7 @@ _pmapc()
     esac
 
     case $prev in
-        -a | --arg-file | --joblog)
+        -a | --arg-file | --joblog | --trace)
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
             return
             ;;

@@ -75,6 +75,16 @@ static bool stop_writing(void *cookie)
 
 /*** Output ***/
 
+static int flush_output(struct stream *s)
+{
+    struct pmap_report report;
+    if (s->options->output.trace && !s->options->output.trace->named) {
+        pmap_get_report(s->job, &report);
+        trace_name(s->options->output.trace, report.job);
+    }
+    return output_flush(&s->output);
+}
+
 /* Ends the run because results cannot be written. */
 static void output_broke(struct stream *s, int error)
 {
@@ -281,7 +291,7 @@ static void step(struct stream *s)
         rc = pmap_flush(s->job);
         if (rc < 0 && rc != -EPIPE)
             job_ended(s, rc);
-    } else if ((rc = output_flush(&s->output)) < 0) {
+    } else if ((rc = flush_output(s)) < 0) {
         output_broke(s, rc);
     } else {
         show_progress(s);
@@ -310,9 +320,10 @@ static int cancel(struct stream *s)
     }
     /* What has been written is to be in the log; a stdout that takes nothing ends this program by its alarm.
      */
-    if (s->options->output.joblog && s->output.writer.error == 0) {
+    bool records = s->options->output.joblog || s->options->output.trace;
+    if (records && s->output.writer.error == 0) {
         s->output.writer.stop = NULL;
-        output_flush(&s->output);
+        flush_output(s);
     }
     return interrupt_status();
 }
@@ -321,7 +332,7 @@ static int finish(struct stream *s)
 {
     struct pmap_report report;
     int64_t start_ns = now_ns();
-    int rc = s->output.writer.error < 0 ? 0 : output_flush(&s->output);
+    int rc = s->output.writer.error < 0 ? 0 : flush_output(s);
     if (rc < 0)
         output_broke(s, rc);
     if (interrupt_pending())

@@ -34,7 +34,7 @@ struct work {
     unsigned char end_of_result;
     enum report_form report;
     bool tag, quiet, progress, dry_run, resume, resume_failed, help, help_all;
-    const char *halt, *results, *joblog; /* NULL: not given */
+    const char *halt, *results, *joblog, *trace; /* NULL: not given */
 };
 
 /* Options' values for getopt_long(3); those of a subcommand alone begin at OPT_OWN. */
@@ -54,6 +54,7 @@ enum {
     OPT_RESUME,
     OPT_RESUME_FAILED,
     OPT_PROGRESS,
+    OPT_TRACE,
     OPT_OWN,
 };
 
@@ -71,9 +72,9 @@ enum {
         {"results", required_argument, NULL, OPT_RESULTS}, {"joblog", required_argument, NULL, OPT_JOBLOG},  \
         {"resume", no_argument, NULL, OPT_RESUME}, {"resume-failed", no_argument, NULL, OPT_RESUME_FAILED},  \
         {"stats", optional_argument, NULL, OPT_STATS}, {"progress", no_argument, NULL, OPT_PROGRESS},        \
-        {"quiet", no_argument, NULL, 'q'}, {"tag", no_argument, NULL, OPT_TAG},                              \
-        {"dry-run", no_argument, NULL, OPT_DRY_RUN}, {"no-run-if-empty", no_argument, NULL, 'r'},            \
-        {"help", optional_argument, NULL, OPT_HELP},                                                         \
+        {"trace", required_argument, NULL, OPT_TRACE}, {"quiet", no_argument, NULL, 'q'},                    \
+        {"tag", no_argument, NULL, OPT_TAG}, {"dry-run", no_argument, NULL, OPT_DRY_RUN},                    \
+        {"no-run-if-empty", no_argument, NULL, 'r'}, {"help", optional_argument, NULL, OPT_HELP},            \
     {                                                                                                        \
         NULL, 0, NULL, 0                                                                                     \
     }
