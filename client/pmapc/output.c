@@ -92,7 +92,7 @@ static int put_stderr(struct output *o, const struct pmap_result *result)
     const char *data = result->err;
     size_t len = result->err_size;
     int rc = writer_flush(&o->writer);
-    progress_clear();
+    progress_make_way(data, len);
     while (len > 0 && rc == 0) {
         ssize_t n = write(STDERR_FILENO, data, len);
         if (n < 0 && errno != EINTR)
@@ -229,8 +229,6 @@ int output_result(struct output *o, const struct pmap_result *result)
 
 int output_flush(struct output *o)
 {
-    if (o->writer.len > 0)
-        progress_clear();
     int rc = writer_flush(&o->writer);
     if (rc == 0 && o->options->joblog) {
         rc = joblog_flush(o->options->joblog);

@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     TAKE_MOST =
@@ -63,6 +64,7 @@ static void suspend(struct stream *s)
         pmap_ping(s->pool, HOLD_MS);
     interrupt_stop();
     pmap_hold(s->job, 0);
+    progress_continue(&s->progress, s->output.finished);
     s->none = false;
 }
 
@@ -263,8 +265,12 @@ static void wait_for_anything(struct stream *s, int timeout_ms)
 
 static void show_progress(struct stream *s)
 {
-    if (s->progress.wanted)
-        progress_show(&s->progress, s->output.finished, s->input_over ? s->put : 0, s->output.failed);
+    if (!progress_due(&s->progress))
+        return;
+    struct bar bar = {.done = s->output.finished, .failed = s->output.failed, .total = s->put};
+    if (!s->input_over)
+        bar.total = items_expected(s->items, s->options->input_bytes, &bar.about);
+    progress_show(&s->progress, &bar);
 }
 
 /* One round. */
@@ -369,6 +375,8 @@ int stream_run(pmap *pool, struct items *items, const struct stream_options *opt
         s.output.writer.stop = stop_writing;
         s.output.writer.cookie = &s;
         progress_init(&s.progress, options->progress);
+        if (s.progress.wanted && isatty(STDOUT_FILENO))
+            s.output.writer.before = progress_make_way;
         interrupt_install();
         while (s.status == RUNNING && !interrupt_pending())
             step(&s);

@@ -228,6 +228,9 @@ static int open_input(const struct work *work, struct stream_options *stream, in
             close(opened);
         return STATUS_USAGE;
     }
+    off_t at = S_ISREG(st.st_mode) ? lseek(opened, 0, SEEK_CUR) : -1;
+    if (at >= 0 && st.st_size > at)
+        stream->input_bytes = (uint64_t)(st.st_size - at);
     stream->input_polls = !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode);
     if (!work->quiet && isatty(opened))
         tell("reading items from the terminal, one a line; Ctrl-D ends them");
