@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -134,16 +135,19 @@ static int log_result(struct output *o, const struct pmap_result *result)
         .number = result->index + 1,
         .started_s = seconds(result->started_ns > 0 ? (int64_t)result->started_ns : now_ns - result->time_ns),
         .took_s = seconds(result->time_ns),
+        .sent = o->options->feeds ? len + 1 : 0,
         .received = o->received,
         .exit_code = result->exit_code,
         .signal = result->signal,
         .command = o->command.data,
         .command_len = o->command.len,
     };
-    if (result->timed_out)
-        entry.exit_code = -1; /* as parallel has it */
-    else if (result->failed && entry.exit_code == 0 && entry.signal == 0)
+    if (result->timed_out) { /* as parallel has it, which ends such an item by SIGTERM, too */
+        entry.exit_code = -1;
+        entry.signal = result->signal > 0 ? result->signal : SIGTERM;
+    } else if (result->failed && entry.exit_code == 0 && entry.signal == 0) {
         entry.exit_code = 1;
+    }
     int rc = joblog_add(o->options->joblog, &entry);
     return rc < 0 ? cannot_log(o, rc) : 0;
 }

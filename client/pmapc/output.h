@@ -27,6 +27,7 @@ struct output_options {
     struct joblog *joblog; /* NULL: none */
     struct trace *trace;   /* NULL: none */
     struct shown *shown;   /* how items are shown in it */
+    bool feeds;            /* items are lines of their process's stdin */
     bool fields;           /* an item is several arguments, with NUL between them */
 };
 

@@ -338,18 +338,20 @@ int work_run(const struct globals *globals, struct work *work)
     if (work->report == REPORT_NONE && !work->quiet && isatty(STDERR_FILENO))
         work->report = REPORT_LINE;
     struct shown shown;
-    struct stream_options stream = {.call = &work->call,
-                                    .job = &work->job,
-                                    .name = work->name,
-                                    .progress = work->progress && !work->quiet,
-                                    .report = work->report,
-                                    .output = {.verbatim = verbatim,
-                                               .end_of_result = work->end_of_result,
-                                               .tag = work->tag,
-                                               .flush = work->job.live,
-                                               .halt = work->halt,
-                                               .shown = &shown,
-                                               .fields = work->call.fields != 0}};
+    struct stream_options stream = {
+        .call = &work->call,
+        .job = &work->job,
+        .name = work->name,
+        .progress = work->progress && !work->quiet,
+        .report = work->report,
+        .output = {.verbatim = verbatim,
+                   .end_of_result = work->end_of_result,
+                   .tag = work->tag,
+                   .flush = work->job.live,
+                   .halt = work->halt,
+                   .shown = &shown,
+                   .feeds = work->call.kind == PMAP_PIPE || work->call.kind == PMAP_FILTER,
+                   .fields = work->call.fields != 0}};
     int status = work->lists ? 0 : open_input(work, &stream, &fd);
     if (status != 0)
         return status;
