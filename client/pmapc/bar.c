@@ -105,23 +105,13 @@ static bool say(const struct words *w, bool known, unsigned level, char out[BAR_
 
 static size_t put_blocks(char *out, double share, unsigned inner)
 {
-    static const char *const eighths[] = {" ",
-                                          "\xe2\x96\x8f",
-                                          "\xe2\x96\x8e",
-                                          "\xe2\x96\x8d",
-                                          "\xe2\x96\x8c",
-                                          "\xe2\x96\x8b",
-                                          "\xe2\x96\x8a",
-                                          "\xe2\x96\x89",
-                                          "\xe2\x96\x88"};
+    static const char eighths[][4] = {" ",      "\u258f", "\u258e", "\u258d", "\u258c",
+                                      "\u258b", "\u258a", "\u2589", "\u2588"};
     unsigned filled = (unsigned)(share * inner * 8);
-    size_t at = 0;
-    for (unsigned i = 0; i < inner; i++, filled -= filled < 8 ? filled : 8) {
-        const char *block = eighths[filled < 8 ? filled : 8];
-        memcpy(out + at, block, strlen(block));
-        at += strlen(block);
-    }
-    return at;
+    char *end = out;
+    for (unsigned i = 0; i < inner; i++, filled -= filled < 8 ? filled : 8)
+        end = stpcpy(end, eighths[filled < 8 ? filled : 8]);
+    return (size_t)(end - out);
 }
 
 static size_t put_signs(char *out, double share, unsigned inner)

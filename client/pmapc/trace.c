@@ -106,19 +106,17 @@ static void name_row(struct trace *t, unsigned tid)
 static struct row *row_of(struct trace *t, unsigned slot)
 {
     if (slot >= t->row_count) {
-        struct row **rows = reallocarray(t->rows, slot + 1U, sizeof *rows);
+        struct trace_row *rows = reallocarray(t->rows, slot + 1U, sizeof *rows);
         if (!rows)
             return NULL;
         memset(rows + t->row_count, 0, (slot + 1U - t->row_count) * sizeof *rows);
         t->rows = rows;
         t->row_count = slot + 1U;
     }
-    if (!t->rows[slot]) {
-        t->rows[slot] = calloc(1, sizeof *t->rows[slot]);
-        if (t->rows[slot])
-            name_row(t, slot);
-    }
-    return t->rows[slot];
+    struct trace_row *at = &t->rows[slot];
+    if (!at->row && (at->row = calloc(1, sizeof *at->row)))
+        name_row(t, slot);
+    return at->row;
 }
 
 /*** The file ***/
@@ -180,7 +178,7 @@ int trace_flush(struct trace *trace)
 static void free_all(struct trace *t)
 {
     for (size_t i = 0; i < t->row_count; i++)
-        free(t->rows[i]);
+        free(t->rows[i].row);
     free(t->rows);
     grow_free(&t->buffer);
     t->rows = NULL;

@@ -17,18 +17,23 @@
 
 struct row;
 
+/* The row of a slot. */
+struct trace_row {
+    struct row *row; /* NULL: nothing ran there yet */
+};
+
 struct trace {
     const char *name;     /* of the file, borrowed */
     const char *function; /* for people, borrowed */
     bool fields;          /* an item is several arguments, with NUL between them */
     int fd;
-    bool seeks;        /* the end can be written now and be overwritten later */
-    off_t at;          /* where the end stands */
-    uint64_t start_ns; /* CLOCK_REALTIME: time 0 of the trace */
-    bool named;        /* the event that names the job has been written */
-    bool any;          /* an event has */
-    bool aside;        /* the row of what never ran has been named */
-    struct row **rows; /* by slot; NULL: nothing ran there yet */
+    bool seeks;             /* the end can be written now and be overwritten later */
+    off_t at;               /* where the end stands */
+    uint64_t start_ns;      /* CLOCK_REALTIME: time 0 of the trace */
+    bool named;             /* the event that names the job has been written */
+    bool any;               /* an event has */
+    bool aside;             /* the row of what never ran has been named */
+    struct trace_row *rows; /* by slot */
     size_t row_count;
     struct grow buffer; /* events that are not written yet */
 };
