@@ -72,7 +72,7 @@ shown() {
     shown "$results"' == [f"{w} {n}" for n in range(1, 7) for w in ("out", "err")] and d["updates"] >= 2'
     # A line that has no end yet stays.
     terminal 80 pmapc map -j 1 --progress -- sh -c 'sleep 0.15; printf %s "$1"' x ::: a b c
-    shown 'd["screen"][0].startswith("abcpmapc: 3 items") and d["updates"] == 1'
+    shown 'd["screen"][0].startswith("abcpmapc: 3 items") and d["lines"] and all("0/3" in l for l in d["lines"])'
     terminal 80 pmapc map --progress --line-buffer -- sh -c 'printf a; sleep 0.3; echo b; sleep 0.3' x ::: 1
     shown "$results"' == ["ab"] and d["updates"] >= 1'
     terminal 80 pmapc map -j 1 --progress sleep ::: 0.25 x 0.25 y
