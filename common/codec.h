@@ -51,7 +51,7 @@ struct option {
     const char *key;
     struct field field;
 };
-enum { CODEC_OPTIONS = 12 };
+enum { CODEC_OPTIONS = 13 };
 extern const struct option codec_options[CODEC_OPTIONS];
 
 /* Is it short enough, UTF-8, and without a NUL? */

@@ -56,7 +56,7 @@ F fields_WORKED[] = {
     {END}};
 F fields_CHUNK[] = {
     {U64(chunk.chunk)}, {U64(chunk.job)}, {COUNT(chunk.first)}, {TEXT(chunk.function)}, {BOOL(chunk.more)},
-    {COUNT(chunk.credit)}, {END}};
+    {COUNT(chunk.credit)}, {BOOL(chunk.trace)}, {END}};
 F fields_PARKED[] = {
     {U64(parked.chunk)}, {U32(parked.count)}, {TIME(parked.run_ns)}, {TIME(parked.cpu_ns)}, {END}};
 F fields_FAILED[] = {{U64(failed.job)}, {TEXT(failed.text)}, {END}};
@@ -103,6 +103,7 @@ const struct option codec_options[CODEC_OPTIONS] = {
     {"live", {IN(job_options, BOOL, live, 0)}},
     {"once", {IN(job_options, BOOL, once, 0)}},
     {"jobserver", {IN(job_options, BOOL, jobserver, 0)}},
+    {"trace", {IN(job_options, BOOL, trace, 0)}},
 };
 
 /* Indexed by type. A message of MESSAGE_TYPES without its fields_NAME does not compile. */

@@ -148,6 +148,7 @@ struct job_options {
     bool live;           /* "live": a command's output goes out line by line as it is produced */
     bool once; /* "once": what a lost worker was given and did not answer fails instead of running again */
     bool jobserver; /* "jobserver": a command finds a GNU make jobserver, whose tokens are free slots */
+    bool trace;     /* "trace": results come with notes SLOT: where they were made, and when */
 };
 
 /* How a job ended. */
@@ -268,6 +269,7 @@ struct message {
             struct text function;
             bool more;
             uint64_t credit; /* for its results; PROTOCOL_COUNT_MAX: no limit */
+            bool trace;      /* results are to come with notes SLOT */
         } chunk;
         struct {
             uint64_t job;
@@ -349,7 +351,9 @@ enum note_kind {
     NOTE_USAGE = 7,     /* text: NOTE_USAGE_SIZE bytes, see struct usage */
     NOTE_ATTEMPTS = 8,  /* code: how often it was tried, where that is more than once */
     NOTE_REMARK = 9,    /* text: something on the function, to be shown once a job */
-    NOTE_MAX = NOTE_REMARK,
+    NOTE_SLOT = 10,     /* code: number of the worker's slot, from 1; text: NOTE_SLOT_SIZE bytes: when this
+                           record began, u64 LE of CLOCK_REALTIME in ns. Those behind it: as each one ended */
+    NOTE_MAX = NOTE_SLOT,
 };
 /* REMARK's code. */
 enum { REMARK_PLAIN = 0, REMARK_BUFFERS = 1 /* a filter that answers at the end of its input only */ };
@@ -363,6 +367,12 @@ struct usage {
 };
 struct usage usage_load(const uint8_t *p);
 void usage_store(uint8_t *p, const struct usage *usage);
+
+/* The size of a SLOT's text. */
+enum { NOTE_SLOT_SIZE = 8 };
+
+/* Has a text of a note of this kind the size that it must have? True where any will do. */
+bool note_text_fits(uint16_t kind, uint32_t text_len);
 
 /* Does a record with a note of this kind count as failed? 1, 0, or -1: there is no such kind. */
 int note_fails(uint16_t kind);

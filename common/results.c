@@ -39,6 +39,18 @@ int note_fails(uint16_t kind)
     return kind <= NOTE_TIMEOUT;
 }
 
+bool note_text_fits(uint16_t kind, uint32_t text_len)
+{
+    switch (kind) {
+    case NOTE_USAGE:
+        return text_len == NOTE_USAGE_SIZE;
+    case NOTE_SLOT:
+        return text_len == NOTE_SLOT_SIZE;
+    default:
+        return true;
+    }
+}
+
 static bool notes_valid(const uint8_t *notes, size_t size, size_t text_size, size_t records)
 {
     uint64_t text = 0;
@@ -47,7 +59,7 @@ static bool notes_valid(const uint8_t *notes, size_t size, size_t text_size, siz
         struct note note = note_load(notes + at);
         if (note.record < last || note.record >= records || note_fails(note.kind) < 0)
             return false;
-        if (note.kind == NOTE_USAGE && note.text_len != NOTE_USAGE_SIZE)
+        if (!note_text_fits(note.kind, note.text_len))
             return false;
         last = note.record;
         text += note.text_len;

@@ -274,6 +274,7 @@ static void send_chunk(struct broker *broker, const struct action *action)
     m.chunk.first = action->work.first;
     m.chunk.function = text_of(function->name);
     m.chunk.credit = action->work.credit;
+    m.chunk.trace = action->work.trace;
     struct batch *head = items->batch;
     m.chunk.more = head->next_piece != NULL;
     struct address to = address_of(broker, action);

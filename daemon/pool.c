@@ -39,6 +39,7 @@ struct chunk {
     bool in_pieces, whole;           /* whole: the last piece has come */
     bool lost;                       /* memory was short for putting it together */
     bool yielded, dropped;           /* asked for while it was running */
+    bool trace;                      /* where its items are run, and when, is to be told */
 };
 TAILQ_HEAD(chunk_list, chunk);
 
@@ -60,6 +61,7 @@ struct runner {
     struct worked worked;
     int64_t look_ns;              /* when to look at the socket again */
     int64_t told_ns;              /* when the running chunk began or was last told of */
+    int64_t item_ns;              /* when its present item began, which is when the last one ended */
     int64_t cpu_ns, cpu_asked_ns; /* the thread's CPU time when it was last asked for, and when that was */
 };
 
@@ -109,6 +111,8 @@ static void tell(struct runner *r, bool last, bool within, int64_t now)
 {
     int64_t run_ns, cpu_ns;
     account(r, now, &run_ns, &cpu_ns);
+    r->worked.slot = r->running->trace ? (uint16_t)(r->slot + 1) : 0;
+    r->worked.ended_ns = r->item_ns;
     if (worked_tell(&r->worked, r->running->id, last, within, run_ns, cpu_ns) < 0)
         r->stop = true;
 }
@@ -182,6 +186,7 @@ static void take_chunk(struct runner *r, const struct message *m)
             return;
         }
         c->id = m->chunk.chunk;
+        c->trace = m->chunk.trace;
         c->function = find_function(r, m->chunk.function);
         c->in_pieces = m->chunk.more;
     }
@@ -317,6 +322,7 @@ static int64_t run_items(struct runner *r, struct chunk *c, int64_t now)
     const uint8_t *lengths = zmq_msg_data(&c->lengths);
     const uint8_t *item = c->in_pieces ? c->pieces.data : zmq_msg_data(&c->bytes);
     size_t left = c->in_pieces ? c->pieces.len : zmq_msg_size(&c->bytes);
+    r->item_ns = now;
     for (size_t i = 0; i < count; i++) {
         size_t len = c->in_pieces ? left : load_u32(lengths + i * 4);
         if (len > left)
@@ -326,7 +332,7 @@ static int64_t run_items(struct runner *r, struct chunk *c, int64_t now)
         if (r->stop || c->dropped)
             return end;
         worked_add(&r->worked, result, r->context.error, end - now);
-        now = end;
+        r->item_ns = now = end;
         item += len;
         left -= len;
         if (now >= r->look_ns)
@@ -335,7 +341,7 @@ static int64_t run_items(struct runner *r, struct chunk *c, int64_t now)
             break;
         if (i + 1 < count && (worked_full(&r->worked) || now - r->told_ns >= TELL_NS)) {
             tell(r, false, false, now);
-            now = now_ns(); /* a message's time is the chunk's, not the next item's */
+            r->item_ns = now = now_ns(); /* a message's time is the chunk's, not the next item's */
         }
     }
     return now;

@@ -24,11 +24,12 @@ enum {
     RECORD_SIZE = 4 + 8,                    /* bytes of a record beside its own: length and time */
     PIECE_SIZE = PROTOCOL_MESSAGE_MAX - 64, /* bytes of one piece of a large result */
     FRAMES = 6,                             /* of a WORKED with notes */
+    SLOT_SIZE = NOTE_SIZE + NOTE_SLOT_SIZE, /* bytes of the note SLOT */
 };
 
-_Static_assert(FULL_SIZE + RECORD_SIZE + NOTE_SIZE + FUNCTION_ERROR_MAX < PROTOCOL_MESSAGE_MAX,
+_Static_assert(FULL_SIZE + RECORD_SIZE + NOTE_SIZE + FUNCTION_ERROR_MAX + SLOT_SIZE < PROTOCOL_MESSAGE_MAX,
                "all records but a large last one fit one message");
-_Static_assert(PIECE_SIZE + RECORD_SIZE <= PROTOCOL_MESSAGE_MAX, "a piece fits one message");
+_Static_assert(PIECE_SIZE + RECORD_SIZE + SLOT_SIZE <= PROTOCOL_MESSAGE_MAX, "a piece fits one message");
 
 /* A result buffer that has left: freed with the last of the messages that refer into it, in whichever thread.
  */
@@ -55,13 +56,14 @@ static void shared_release(void *data, void *hint)
 
 int worked_init(struct worked *w, void *socket)
 {
-    uint8_t *room = malloc((size_t)RECORDS_MAX * (RECORD_SIZE + NOTE_SIZE) + TEXTS_MAX);
+    uint8_t *room = malloc((size_t)RECORDS_MAX * (RECORD_SIZE + NOTE_SIZE) + TEXTS_MAX + SLOT_SIZE);
     if (!room)
         return -ENOMEM;
     *w = (struct worked){.socket = socket, .lengths = room};
     w->times = w->lengths + (size_t)RECORDS_MAX * 4;
-    w->notes = w->times + (size_t)RECORDS_MAX * 8;
-    w->texts = w->notes + (size_t)RECORDS_MAX * NOTE_SIZE;
+    /* With room in front of both for the note SLOT, which is made last. */
+    w->notes = w->times + (size_t)RECORDS_MAX * 8 + NOTE_SIZE;
+    w->texts = w->notes + (size_t)RECORDS_MAX * NOTE_SIZE + NOTE_SLOT_SIZE;
     wire_init(&w->wire);
     return 0;
 }
@@ -180,9 +182,31 @@ static int send_frames(void *socket, zmq_msg_t *frames, size_t count)
 struct part {
     const uint8_t *lengths, *times;
     uint32_t count, note_count;
+    bool slot; /* in front of the notes stands SLOT */
     uint8_t *data;
     size_t size;
 };
+
+static int64_t clock_ns(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+/* Puts the note SLOT before the others: the part's first record began when all from it on had not been run.
+ */
+static void say_slot(struct worked *w, struct part *p)
+{
+    const uint8_t *end = w->times + 8 * (size_t)w->count;
+    int64_t began_ns = clock_ns(CLOCK_REALTIME) - (clock_ns(CLOCK_MONOTONIC) - w->ended_ns);
+    for (const uint8_t *time = p->times; time < end; time += 8)
+        began_ns -= (int64_t)load_u64(time);
+    struct note note = {.kind = NOTE_SLOT, .code = w->slot, .text_len = NOTE_SLOT_SIZE};
+    note_store(w->notes - NOTE_SIZE, &note);
+    store_u64(w->texts - NOTE_SLOT_SIZE, began_ns > 0 ? (uint64_t)began_ns : 0);
+    p->slot = true;
+}
 
 /* Makes all frames of a message or none. Returns their number or -ENOMEM. */
 static int make_frames(struct worked *w, const struct message *m, const struct part *p, struct shared *shared,
@@ -200,10 +224,11 @@ static int make_frames(struct worked *w, const struct message *m, const struct p
             made += rc == 0;
         }
     }
-    if (rc == 0 && p->note_count > 0 &&
-        (rc = copy_frame(&frames[made], w->notes, (size_t)p->note_count * NOTE_SIZE)) == 0) {
+    size_t own = p->slot ? 1 : 0, notes = (p->note_count + own) * NOTE_SIZE;
+    if (rc == 0 && notes > 0 && (rc = copy_frame(&frames[made], w->notes - own * NOTE_SIZE, notes)) == 0) {
+        size_t texts = own * NOTE_SLOT_SIZE + (p->note_count > 0 ? w->texts_size : 0);
         made++;
-        rc = copy_frame(&frames[made], w->texts, w->texts_size);
+        rc = copy_frame(&frames[made], w->texts - own * NOTE_SLOT_SIZE, texts);
         made += rc == 0;
     }
     if (rc == 0)
@@ -246,6 +271,8 @@ static int tell_pieces(struct worked *w, struct message *m, const uint8_t *time,
         m->worked.more = more;
         m->worked.last = last && !more;
         if (!more) {
+            if (w->slot != 0)
+                say_slot(w, &p);
             m->worked.run_ns = run_ns;
             m->worked.cpu_ns = cpu_ns;
         }
@@ -289,7 +316,9 @@ int worked_tell(struct worked *w, uint64_t chunk, bool last, bool within, int64_
                      .data = w->out.data ? w->out.data + w->sent : NULL,
                      .size = w->end - w->sent};
     int rc = 0;
-    if (gathered(w) <= PROTOCOL_MESSAGE_MAX) {
+    if (w->slot != 0 && p.count > 0)
+        say_slot(w, &p);
+    if (gathered(w) <= PROTOCOL_MESSAGE_MAX - SLOT_SIZE) {
         rc = send_part(w, &m, &p, shared);
     } else {
         /* Only the last record can have made it so large, and a failed one has no bytes: no note is of it. */

@@ -10,8 +10,11 @@
 #include "daemon/functions/functions.h"
 
 struct worked {
-    void *socket;   /* borrowed */
-    struct out out; /* what builtins append to: [0, sent) was told, [sent, end) are the gathered records */
+    void *socket; /* borrowed */
+    /* Set before telling: */
+    uint16_t slot;    /* told with each message's first record, from 1; 0: nobody wants to know */
+    int64_t ended_ns; /* with it: when the last gathered record ended, CLOCK_MONOTONIC */
+    struct out out;   /* what builtins append to: [0, sent) was told, [sent, end) are the gathered records */
     size_t sent, end;
     uint32_t count, note_count; /* gathered, not told yet */
     size_t texts_size;

@@ -4,6 +4,8 @@
  */
 #include "client/libpmap/fate.h"
 
+#include "common/batch.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@ enum { WORDS_ROOM = 96 };
 
 void fate_begin(struct fate *fate)
 {
-    fate->any = fate->failed = fate->timed_out = fate->cancelled = false;
+    fate->any = fate->failed = fate->timed_out = fate->cancelled = fate->placed = false;
     fate->error = fate->remark = NULL;
     fate->exit_code = fate->signal = fate->attempts = 0;
     fate->usage = (struct usage){0};
@@ -154,6 +156,11 @@ void fate_note(struct fate *fate, const struct note *note, const void *text)
         break;
     case NOTE_ATTEMPTS:
         fate->attempts = note->code;
+        break;
+    case NOTE_SLOT:
+        fate->placed = true;
+        fate->slot = note->code;
+        fate->began_ns = load_u64(text);
         break;
     case NOTE_REMARK:
         if (!fate->remark && note->text_len > 0)

@@ -25,6 +25,9 @@ struct fate {
     bool timed_out, cancelled;
     unsigned attempts; /* 0: the daemon did not say, so it was one */
     struct usage usage;
+    bool placed;        /* it is known … */
+    unsigned slot;      /* … in which slot it was made, from 1; 0: in none */
+    uint64_t began_ns;  /* … and when it began, CLOCK_REALTIME */
     const char *remark; /* as error, whether failed or not; NULL: none */
     const void *err;    /* what came to stderr since fate_piece; good until then */
     size_t err_size;

@@ -112,6 +112,7 @@ static void drop_message(struct pmap_job *job)
     job->timed = 0;
     job->offset = 0;
     job->noted = UINT32_MAX;
+    job->slot = 0;
     batch_unref(&r->batch);
 }
 
@@ -285,6 +286,21 @@ static void tell_fate(struct pmap_job *job, struct pmap_result *result)
     result->remark = fate->remark;
 }
 
+/* Where and when it was made: as a note says, or in the slot of the one before it and behind that. */
+static void tell_place(struct pmap_job *job, struct pmap_result *result)
+{
+    if (job->fate.placed) {
+        job->slot = job->fate.slot;
+        job->began_ns = job->fate.began_ns;
+    }
+    if (job->slot == 0)
+        return;
+    result->slot = job->slot;
+    if (result->started_ns == 0)
+        result->started_ns = job->began_ns;
+    job->began_ns = result->started_ns + (uint64_t)result->time_ns;
+}
+
 /* Gives out the next record of the first message. */
 static int take_record(struct pmap_job *job, struct received *r, struct pmap_result *result)
 {
@@ -324,6 +340,8 @@ static int take_record(struct pmap_job *job, struct received *r, struct pmap_res
     }
     if (job->fate.any)
         tell_fate(job, result);
+    if (job->options.trace)
+        tell_place(job, result);
     return PMAP_RESULT;
 }
 

@@ -38,6 +38,9 @@ struct pmap_job {
     unsigned error_code;          /* why the job failed */
     char *error_text;
     struct fate fate; /* of the item that is being taken */
+    /* With options.trace: where and when the next record of that message was made; slot 0: not known. */
+    unsigned slot;
+    uint64_t began_ns;
 
     uint64_t id; /* the daemon's number */
     struct job_report report;

@@ -168,7 +168,8 @@ int pmap_open_call(pmap *pool, const struct pmap_call *call, const struct pmap_j
                                       .isolate = o->isolate != 0,
                                       .live = o->live != 0,
                                       .once = o->once != 0,
-                                      .jobserver = o->jobserver != 0};
+                                      .jobserver = o->jobserver != 0,
+                                      .trace = o->trace != 0};
     j->noted = UINT32_MAX;
     STAILQ_INIT(&j->results);
     stats_init(&j->times, 0);

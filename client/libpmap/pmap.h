@@ -138,6 +138,7 @@ struct pmap_job_options {
     int live;             /* 1: what a command writes comes line by line, as pieces of its result */
     int once;             /* 1: an item whose worker is lost fails, instead of being run again */
     int jobserver; /* 1: a command finds a GNU make jobserver, whose tokens are free slots; commands only */
+    int trace;     /* 1: results tell in which slot they were made, and when */
     /*
      * Items that are not wanted, to go on with an earlier run: those that are put get the other indices, in
      * ascending order, and only they have results. done_count ranges, at most 4096, ascending, none empty.
@@ -244,10 +245,11 @@ struct pmap_result {
     int cancelled;       /* 1: it was given up, or never begun, because its job was cancelled or halted */
     unsigned attempts;   /* how often it was tried */
     int64_t time_ns;     /* that it took */
-    uint64_t started_ns; /* when it began, since 1970; 0: unknown, as are the next two */
-    uint64_t cpu_ns;     /* CPU time of its process */
+    uint64_t started_ns; /* when it began, since 1970; 0: unknown. Known of commands, and with `trace` */
+    uint64_t cpu_ns;     /* CPU time of its process; 0: unknown, as is the next */
     uint64_t peak_bytes; /* the most memory that a process of its had */
-    const char *remark;  /* something on the function, to be told once a job, NUL-terminated; else NULL */
+    unsigned slot;      /* with `trace`: in which it ran, from 1, as PMAP_SLOT; 0: unknown, or it never ran */
+    const char *remark; /* something on the function, to be told once a job, NUL-terminated; else NULL */
 };
 typedef struct pmap_result pmap_result;
 

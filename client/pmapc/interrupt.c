@@ -4,6 +4,7 @@
 #include "client/pmapc/interrupt.h"
 
 #include "client/pmapc/pmapc.h"
+#include "client/pmapc/progress.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -17,6 +18,7 @@ static volatile sig_atomic_t to_stop; /* SIGTSTP came */
 /* Only what is async-signal-safe. */
 static void leave(int number)
 {
+    progress_clear();
     if (number == SIGINT)
         _exit(STATUS_INTERRUPTED);
     sigset_t set;

@@ -165,6 +165,30 @@ int items_next_made(struct items *items, const char **data, size_t *len)
     }
 }
 
+/* All items, those that are left out included. */
+static uint64_t expected(const struct items *items, uint64_t bytes, bool *about)
+{
+    const struct reader *r = items->reader;
+    *about = false;
+    if (items->lists)
+        return items->product_total;
+    if (r->fd < 0)
+        return items->group > 0 ? (r->argument_count + items->group - 1) / items->group : r->argument_count;
+    uint64_t used = r->total - (r->end - r->start);
+    if (items->next == 0 || used == 0 || used > bytes)
+        return 0; /* also a file that has grown */
+    *about = true;
+    return items->next + (uint64_t)((double)(bytes - used) * ((double)items->next / (double)used) + 0.5);
+}
+
+uint64_t items_expected(const struct items *items, uint64_t bytes, bool *about)
+{
+    uint64_t all = expected(items, bytes, about), left_out = 0;
+    for (size_t i = 0; i < items->done_count && items->done[i].from < all; i++)
+        left_out += (items->done[i].to < all ? items->done[i].to : all) - items->done[i].from;
+    return all - left_out;
+}
+
 bool items_finished(const struct items *items)
 {
     if (items->lists)

@@ -70,6 +70,12 @@ static inline uint64_t items_index(const struct items *items)
     return items->next - 1;
 }
 
+/*
+ * How many items there will be in all, without those left out; 0: nobody knows. bytes: of the input from its
+ * beginning on, 0 where that is not known. *about: it is an estimate, by what the items so far were like.
+ */
+uint64_t items_expected(const struct items *items, uint64_t bytes, bool *about);
+
 bool items_finished(const struct items *items);
 
 /* Tells why no further item is to be had: what items_next or reader_fill has said. name: of the input.

@@ -217,9 +217,9 @@ void joblog_close(struct joblog *log)
 int joblog_add(struct joblog *log, const struct joblog_entry *entry)
 {
     char line[160];
-    int len =
-        snprintf(line, sizeof line, "%" PRIu64 "\t:\t%.3f\t%10.3f\t0\t%" PRIu64 "\t%d\t%d\t", entry->number,
-                 entry->started_s, entry->took_s, entry->received, entry->exit_code, entry->signal);
+    int len = snprintf(line, sizeof line, "%" PRIu64 "\t:\t%.3f\t%10.3f\t%" PRIu64 "\t%" PRIu64 "\t%d\t%d\t",
+                       entry->number, entry->started_s, entry->took_s, entry->sent, entry->received,
+                       entry->exit_code, entry->signal);
     writer_put(&log->writer, line, (size_t)len);
     /* Newlines would be lines of the log; parallel writes NUL for them, too. */
     const char *at = entry->command, *end = at + entry->command_len;

@@ -40,6 +40,7 @@ int joblog_read(struct joblog *log, const char *name, enum joblog_mode mode);
 struct joblog_entry {
     uint64_t number; /* of the item, from 1 */
     double started_s, took_s;
+    uint64_t sent;     /* bytes that its process was given on stdin */
     uint64_t received; /* bytes of its output */
     int exit_code, signal;
     const char *command; /* of any bytes */

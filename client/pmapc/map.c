@@ -71,6 +71,7 @@ static const char help_all[] =
     "      --joblog FILE       a line an item in FILE, as GNU parallel's\n"
     "      --resume            do not run what FILE lists\n"
     "      --resume-failed     the same, but run again what failed\n"
+    "      --trace FILE        when each item ran in which slot, for Perfetto\n"
     "      --stats[=FORM]      timing on stderr at the end; FORM: text or json\n"
     "      --progress          how far it is, where stderr is a terminal\n"
     "  -q, --quiet             no summary on stderr (failures are still told)\n"

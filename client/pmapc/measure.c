@@ -56,13 +56,10 @@ static int check(const struct measure *m)
     const struct {
         bool given;
         const char *option;
-    } senseless[] = {{work->joblog != NULL, "--joblog"},
-                     {work->results != NULL, "--results"},
-                     {work->tag, "--tag"},
-                     {work->progress, "--progress"},
-                     {work->dry_run, "--dry-run"},
-                     {work->report != REPORT_NONE, "--stats"},
-                     {work->halt != NULL, "--halt"}};
+    } senseless[] = {{work->joblog != NULL, "--joblog"},       {work->results != NULL, "--results"},
+                     {work->trace != NULL, "--trace"},         {work->tag, "--tag"},
+                     {work->progress, "--progress"},           {work->dry_run, "--dry-run"},
+                     {work->report != REPORT_NONE, "--stats"}, {work->halt != NULL, "--halt"}};
     for (size_t i = 0; i < sizeof senseless / sizeof senseless[0]; i++) {
         if (senseless[i].given) {
             tell("%s: %s has no place here: results are only timed, and an item that fails ends it",

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -18,9 +19,9 @@ enum { FAILURES_BY_NAME = 10 };
 int output_init(struct output *o, const struct output_options *options)
 {
     *o = (struct output){.options = options,
-                         .keeps_items = options->tag || options->joblog,
-                         .simple =
-                             !options->tag && !options->joblog && !options->folder && !options->verbatim};
+                         .keeps_items = options->tag || options->joblog || options->trace,
+                         .simple = !options->tag && !options->joblog && !options->trace && !options->folder &&
+                                   !options->verbatim};
     return writer_init(&o->writer, STDOUT_FILENO, 0);
 }
 
@@ -92,7 +93,7 @@ static int put_stderr(struct output *o, const struct pmap_result *result)
     const char *data = result->err;
     size_t len = result->err_size;
     int rc = writer_flush(&o->writer);
-    progress_clear();
+    progress_make_way(data, len);
     while (len > 0 && rc == 0) {
         ssize_t n = write(STDERR_FILENO, data, len);
         if (n < 0 && errno != EINTR)
@@ -134,18 +135,37 @@ static int log_result(struct output *o, const struct pmap_result *result)
         .number = result->index + 1,
         .started_s = seconds(result->started_ns > 0 ? (int64_t)result->started_ns : now_ns - result->time_ns),
         .took_s = seconds(result->time_ns),
+        .sent = o->options->feeds ? len + 1 : 0,
         .received = o->received,
         .exit_code = result->exit_code,
         .signal = result->signal,
         .command = o->command.data,
         .command_len = o->command.len,
     };
-    if (result->timed_out)
-        entry.exit_code = -1; /* as parallel has it */
-    else if (result->failed && entry.exit_code == 0 && entry.signal == 0)
+    if (result->timed_out) { /* as parallel has it, which ends such an item by SIGTERM, too */
+        entry.exit_code = -1;
+        entry.signal = result->signal > 0 ? result->signal : SIGTERM;
+    } else if (result->failed && entry.exit_code == 0 && entry.signal == 0) {
         entry.exit_code = 1;
+    }
     int rc = joblog_add(o->options->joblog, &entry);
     return rc < 0 ? cannot_log(o, rc) : 0;
+}
+
+/*** The trace ***/
+
+static int cannot_trace(const struct output *o, int error)
+{
+    trace_broke(o->options->trace, error);
+    return -ECANCELED;
+}
+
+static int trace_result(struct output *o, const struct pmap_result *result)
+{
+    size_t len = 0;
+    const char *item = tags_find(&o->tags, result->index, &len);
+    int rc = trace_add(o->options->trace, result, item ? item : "", item ? len : 0);
+    return rc < 0 ? cannot_trace(o, rc) : 0;
 }
 
 /*** Results ***/
@@ -186,6 +206,8 @@ static int put_special(struct output *o, const struct pmap_result *result)
     /* What was not run is to be run by a --resume. */
     if (rc >= 0 && options->joblog && !result->cancelled)
         rc = log_result(o, result);
+    if (rc >= 0 && options->trace)
+        rc = trace_result(o, result);
     o->received = 0;
     if (o->keeps_items)
         tags_remove(&o->tags, result->index);
@@ -211,13 +233,16 @@ int output_result(struct output *o, const struct pmap_result *result)
 
 int output_flush(struct output *o)
 {
-    if (o->writer.len > 0)
-        progress_clear();
     int rc = writer_flush(&o->writer);
     if (rc == 0 && o->options->joblog) {
         rc = joblog_flush(o->options->joblog);
         if (rc < 0)
             rc = cannot_log(o, rc);
+    }
+    if (rc == 0 && o->options->trace) {
+        rc = trace_flush(o->options->trace);
+        if (rc < 0)
+            rc = cannot_trace(o, rc);
     }
     return rc;
 }

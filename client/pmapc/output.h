@@ -11,6 +11,7 @@
 #include "client/pmapc/joblog.h"
 #include "client/pmapc/shown.h"
 #include "client/pmapc/tags.h"
+#include "client/pmapc/trace.h"
 #include "client/pmapc/writer.h"
 
 #include <stdbool.h>
@@ -24,7 +25,9 @@ struct output_options {
     const char *halt;      /* what --halt said, for messages; NULL: nothing */
     struct folder *folder; /* NULL: none */
     struct joblog *joblog; /* NULL: none */
+    struct trace *trace;   /* NULL: none */
     struct shown *shown;   /* how items are shown in it */
+    bool feeds;            /* items are lines of their process's stdin */
     bool fields;           /* an item is several arguments, with NUL between them */
 };
 

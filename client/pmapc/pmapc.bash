@@ -17,8 +17,9 @@ _pmapc()
     done
 
     local options common='-j --slots -P -c --chunksize -a --arg-file -0 --null -d --delimiter -u --unordered --line-buffer
-                          --timeout --retries --halt --priority --at-most-once --jobserver --results --joblog --resume --resume-failed
-                          --stats --stats=text --stats=json --progress -q --quiet --tag --dry-run -r --no-run-if-empty
+                          --timeout --retries --halt --priority --at-most-once --jobserver --results --joblog --resume
+                          --resume-failed --stats --stats=text --stats=json --progress --trace -q --quiet --tag --dry-run -r
+                          --no-run-if-empty
                           --help'
     # Those of map that are not about results.
     local timed='-j --slots -P -c --chunksize -a --arg-file -0 --null -d --delimiter -u --unordered --line-buffer --timeout
@@ -37,7 +38,7 @@ _pmapc()
     esac
 
     case $prev in
-        -a | --arg-file | --joblog | --svg)
+        -a | --arg-file | --joblog | --trace | --svg)
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
             return
             ;;

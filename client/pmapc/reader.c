@@ -113,5 +113,6 @@ int reader_fill(struct reader *r)
         return 0;
     }
     r->end += (size_t)n;
+    r->total += (uint64_t)n;
     return 1;
 }

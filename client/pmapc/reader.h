@@ -20,6 +20,7 @@ struct reader {
     char *buffer;    /* NULL until the first fill */
     size_t capacity;
     size_t start, end; /* of the bytes that have been read and not handed out */
+    uint64_t total;    /* bytes that have been read, ever */
     size_t scanned;    /* no delimiter lies in [start, scanned) */
     char **arguments;
     size_t argument_count, argument_next;

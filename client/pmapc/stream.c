@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     TAKE_MOST =
@@ -63,6 +64,7 @@ static void suspend(struct stream *s)
         pmap_ping(s->pool, HOLD_MS);
     interrupt_stop();
     pmap_hold(s->job, 0);
+    progress_continue(&s->progress, s->output.finished);
     s->none = false;
 }
 
@@ -74,6 +76,16 @@ static bool stop_writing(void *cookie)
 }
 
 /*** Output ***/
+
+static int flush_output(struct stream *s)
+{
+    struct pmap_report report;
+    if (s->options->output.trace && !s->options->output.trace->named) {
+        pmap_get_report(s->job, &report);
+        trace_name(s->options->output.trace, report.job);
+    }
+    return output_flush(&s->output);
+}
 
 /* Ends the run because results cannot be written. */
 static void output_broke(struct stream *s, int error)
@@ -236,8 +248,12 @@ static void wait_for_anything(struct stream *s, int timeout_ms)
 
 static void show_progress(struct stream *s)
 {
-    if (s->progress.wanted)
-        progress_show(&s->progress, s->output.finished, s->input_over ? s->put : 0, s->output.failed);
+    if (!progress_due(&s->progress))
+        return;
+    struct bar bar = {.done = s->output.finished, .failed = s->output.failed, .total = s->put};
+    if (!s->input_over)
+        bar.total = items_expected(s->items, s->options->input_bytes, &bar.about);
+    progress_show(&s->progress, &bar);
 }
 
 /* One round. */
@@ -264,7 +280,7 @@ static void step(struct stream *s)
         rc = pmap_flush(s->job);
         if (rc < 0 && rc != -EPIPE)
             job_ended(s, rc);
-    } else if ((rc = output_flush(&s->output)) < 0) {
+    } else if ((rc = flush_output(s)) < 0) {
         output_broke(s, rc);
     } else {
         show_progress(s);
@@ -293,9 +309,10 @@ static int cancel(struct stream *s)
     }
     /* What has been written is to be in the log; a stdout that takes nothing ends this program by its alarm.
      */
-    if (s->options->output.joblog && s->output.writer.error == 0) {
+    bool records = s->options->output.joblog || s->options->output.trace;
+    if (records && s->output.writer.error == 0) {
         s->output.writer.stop = NULL;
-        output_flush(&s->output);
+        flush_output(s);
     }
     return interrupt_status();
 }
@@ -304,7 +321,7 @@ static int finish(struct stream *s)
 {
     struct pmap_report report;
     int64_t start_ns = now_ns();
-    int rc = s->output.writer.error < 0 ? 0 : output_flush(&s->output);
+    int rc = s->output.writer.error < 0 ? 0 : flush_output(s);
     if (rc < 0)
         output_broke(s, rc);
     if (interrupt_pending())
@@ -339,6 +356,8 @@ int stream_run(pmap *pool, struct items *items, const struct stream_options *opt
         s.output.writer.stop = stop_writing;
         s.output.writer.cookie = &s;
         progress_init(&s.progress, options->progress);
+        if (s.progress.wanted && isatty(STDOUT_FILENO))
+            s.output.writer.before = progress_make_way;
         interrupt_install();
         while (s.status == RUNNING && !interrupt_pending())
             step(&s);

@@ -19,6 +19,7 @@ struct stream_options {
     const char *name;       /* of the function, for people */
     const char *input_name; /* for messages */
     bool input_polls;       /* false: a regular file, which is always ready */
+    uint64_t input_bytes;   /* of a regular file, from where it is read on; 0: not known */
     bool progress;
     enum report_form report;
     struct output_options output;

@@ -68,6 +68,8 @@ const char *tell_errno(int error)
 void tell_sigpipe(void)
 {
     sigset_t set;
+    if (before)
+        before();
     signal(SIGPIPE, SIG_DFL);
     sigemptyset(&set);
     sigaddset(&set, SIGPIPE);

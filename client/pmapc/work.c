@@ -143,6 +143,8 @@ int work_option(struct work *work, int option, const char *value)
         return read_once("--results", value, &work->results);
     case OPT_JOBLOG:
         return read_once("--joblog", value, &work->joblog);
+    case OPT_TRACE:
+        return read_once("--trace", value, &work->trace);
     case 'd':
         return options_byte("--delimiter", value, &work->delimiter);
     case OPT_TIMEOUT:
@@ -229,6 +231,9 @@ static int open_descriptor(const struct work *work, struct work_input *input)
         tell("cannot read %s: %s", input->name, tell_errno(EISDIR));
         return STATUS_USAGE;
     }
+    off_t at = S_ISREG(st.st_mode) ? lseek(opened, 0, SEEK_CUR) : -1;
+    if (at >= 0 && st.st_size > at)
+        input->bytes = (uint64_t)(st.st_size - at);
     input->polls = !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode);
     if (!work->quiet && isatty(opened))
         tell("reading items from the terminal, one a line; Ctrl-D ends them");
@@ -285,9 +290,17 @@ static enum joblog_mode joblog_mode(const struct work *work)
     return work->resume_failed ? JOBLOG_RESUME_FAILED : work->resume ? JOBLOG_RESUME : JOBLOG_NEW;
 }
 
-/* Opens the log and the folder. They are to be closed in any case. */
-static int open_records(struct work *work, struct items *items, struct joblog *joblog, struct folder *folder)
+/* What is written beside the results. */
+struct records {
+    struct joblog joblog;
+    struct folder folder;
+    struct trace trace;
+};
+
+/* Opens what is asked for, in any case to be closed. */
+static int open_records(struct work *work, struct items *items, struct records *r)
 {
+    struct joblog *joblog = &r->joblog;
     int status = 0;
     if (work->joblog) {
         status = joblog_open(joblog, work->joblog, joblog_mode(work));
@@ -295,31 +308,37 @@ static int open_records(struct work *work, struct items *items, struct joblog *j
         items->done_count = work->job.done_count = joblog->done_count;
     }
     bool verbatim = work->call.kind == PMAP_COMMAND || work->call.kind == PMAP_PIPE;
-    return status == 0 && work->results ? folder_open(folder, work->results, verbatim) : status;
+    if (status == 0 && work->results)
+        status = folder_open(&r->folder, work->results, verbatim);
+    if (status == 0 && work->trace)
+        status = trace_open(&r->trace, work->trace, work->name, work->call.fields != 0);
+    return status;
 }
 
 static int run_job(const struct globals *globals, struct work *work, struct items *items,
                    const struct stream_options *options)
 {
     struct stream_options stream = *options;
-    struct joblog joblog = {.fd = -1};
-    struct folder folder = {.fd = -1, .out = -1, .err = -1};
+    struct records records = {
+        .joblog = {.fd = -1}, .folder = {.fd = -1, .out = -1, .err = -1}, .trace = {.fd = -1}};
     pmap *pool = NULL;
     int status = connect_pool(globals, CONNECT_START, &pool);
     if (status == 0) {
         if (pmap_get_info(pool)->max_item < items->reader->item_max)
             items->reader->item_max = (size_t)pmap_get_info(pool)->max_item;
-        status = open_records(work, items, &joblog, &folder);
+        status = open_records(work, items, &records);
     }
     if (status == 0) {
-        stream.output.joblog = work->joblog ? &joblog : NULL;
-        stream.output.folder = work->results ? &folder : NULL;
+        stream.output.joblog = work->joblog ? &records.joblog : NULL;
+        stream.output.folder = work->results ? &records.folder : NULL;
+        stream.output.trace = work->trace ? &records.trace : NULL;
         status = stream_run(pool, items, &stream);
     }
     pmap_disconnect(pool);
-    joblog_close(&joblog);
-    folder_close(&folder);
-    return status;
+    joblog_close(&records.joblog);
+    folder_close(&records.folder);
+    int closed = trace_close(&records.trace);
+    return status == 0 ? closed : status;
 }
 
 /* Shows what would be run, without what the log says is done. */
@@ -338,25 +357,29 @@ static int run_dry(const struct work *work, struct items *items, const struct st
 int work_run(const struct globals *globals, struct work *work)
 {
     bool verbatim = work->call.kind == PMAP_COMMAND || work->call.kind == PMAP_PIPE;
+    work->job.trace = work->trace || work->joblog; /* the log, too, has when each item began */
     if (work->report == REPORT_NONE && !work->quiet && isatty(STDERR_FILENO))
         work->report = REPORT_LINE;
     struct work_input input;
     int status = work_open_input(work, &input);
     struct shown shown = {.name = NULL};
-    struct stream_options stream = {.call = &work->call,
-                                    .job = &work->job,
-                                    .name = work->name,
-                                    .input_name = input.name,
-                                    .input_polls = input.polls,
-                                    .progress = work->progress && !work->quiet,
-                                    .report = work->report,
-                                    .output = {.verbatim = verbatim,
-                                               .end_of_result = work->end_of_result,
-                                               .tag = work->tag,
-                                               .flush = work->job.live,
-                                               .halt = work->halt,
-                                               .shown = &shown,
-                                               .fields = work->call.fields != 0}};
+    struct stream_options stream = {
+        .call = &work->call,
+        .job = &work->job,
+        .name = work->name,
+        .input_name = input.name,
+        .input_polls = input.polls,
+        .input_bytes = input.bytes,
+        .progress = work->progress && !work->quiet,
+        .report = work->report,
+        .output = {.verbatim = verbatim,
+                   .end_of_result = work->end_of_result,
+                   .tag = work->tag,
+                   .flush = work->job.live,
+                   .halt = work->halt,
+                   .shown = &shown,
+                   .feeds = work->call.kind == PMAP_PIPE || work->call.kind == PMAP_FILTER,
+                   .fields = work->call.fields != 0}};
     if (status == 0 && shown_init(&shown, &work->call, work->name, work->shell) < 0) {
         tell("out of memory");
         status = STATUS_FAILED;

@@ -34,7 +34,7 @@ struct work {
     unsigned char end_of_result;
     enum report_form report;
     bool tag, quiet, progress, dry_run, resume, resume_failed, help, help_all;
-    const char *halt, *results, *joblog; /* NULL: not given */
+    const char *halt, *results, *joblog, *trace; /* NULL: not given */
 };
 
 /* Options' values for getopt_long(3); those of a subcommand alone begin at OPT_OWN. */
@@ -55,6 +55,7 @@ enum {
     OPT_RESUME_FAILED,
     OPT_PROGRESS,
     OPT_JOBSERVER,
+    OPT_TRACE,
     OPT_OWN,
 };
 
@@ -73,9 +74,9 @@ enum {
         {"joblog", required_argument, NULL, OPT_JOBLOG}, {"resume", no_argument, NULL, OPT_RESUME},          \
         {"resume-failed", no_argument, NULL, OPT_RESUME_FAILED},                                             \
         {"stats", optional_argument, NULL, OPT_STATS}, {"progress", no_argument, NULL, OPT_PROGRESS},        \
-        {"quiet", no_argument, NULL, 'q'}, {"tag", no_argument, NULL, OPT_TAG},                              \
-        {"dry-run", no_argument, NULL, OPT_DRY_RUN}, {"no-run-if-empty", no_argument, NULL, 'r'},            \
-        {"help", optional_argument, NULL, OPT_HELP},                                                         \
+        {"trace", required_argument, NULL, OPT_TRACE}, {"quiet", no_argument, NULL, 'q'},                    \
+        {"tag", no_argument, NULL, OPT_TAG}, {"dry-run", no_argument, NULL, OPT_DRY_RUN},                    \
+        {"no-run-if-empty", no_argument, NULL, 'r'}, {"help", optional_argument, NULL, OPT_HELP},            \
     {                                                                                                        \
         NULL, 0, NULL, 0                                                                                     \
     }
@@ -102,6 +103,7 @@ struct work_input {
     const char *name; /* for messages; NULL: arguments */
     bool polls;       /* false: a regular file or arguments, which are always ready */
     int fd;           /* -1: none */
+    uint64_t bytes;   /* of a regular file, from where it is read on; 0: not known */
     struct reader reader;
     struct items items;
     regex_t columns; /* where items.columns is it */

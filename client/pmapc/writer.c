@@ -26,6 +26,8 @@ void writer_free(struct writer *w)
 
 static int write_all(struct writer *w, const char *data, size_t len)
 {
+    if (w->before && len > 0 && w->error == 0)
+        w->before(data, len);
     while (len > 0 && w->error == 0) {
         ssize_t n = write(w->fd, data, len);
         int error = errno;

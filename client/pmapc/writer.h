@@ -18,6 +18,7 @@ struct writer {
     bool (*stop)(
         void *cookie); /* asked when a signal interrupts a wait: true gives up with -EINTR; may be NULL */
     void *cookie;
+    void (*before)(const char *data, size_t len); /* called with what is about to be written; may be NULL */
 };
 
 /* capacity: of the buffer; 0: the default, 256 KiB. Returns 0 or -ENOMEM. */

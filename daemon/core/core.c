@@ -292,6 +292,7 @@ bool core_next(struct core *core, int64_t now_ns, struct action *action)
         action->work.first = chunk->first;
         action->work.function = chunk->job->function;
         action->work.items = chunk->items;
+        action->work.trace = chunk->job->options.trace;
         action->work.credit = chunk->metered ? (uint64_t)chunk->credit : PROTOCOL_COUNT_MAX;
         return true;
     }

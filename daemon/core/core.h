@@ -287,6 +287,7 @@ struct action {
             const void *function;
             struct slice items; /* with pieces: the whole chain slice.batch->next_piece, one record */
             uint64_t credit;    /* for results; PROTOCOL_COUNT_MAX: no limit */
+            bool trace;         /* its job wants to know which slot it ran in, and when */
         } work;
         struct {
             uint64_t bytes; /* 0 and more */

@@ -99,29 +99,36 @@ static void free_plain(struct batch *batch)
     free(batch);
 }
 
-/* Failed results, without bytes, whose notes say why. */
-static struct batch *failed_results(uint32_t count, uint16_t kind, const char *why)
+/* Failed results, without bytes, whose notes say why. trace: and that they were made in no slot. */
+static struct batch *failed_results(uint32_t count, uint16_t kind, const char *why, bool trace)
 {
-    size_t text = strlen(why);
-    struct batch *batch = calloc(1, sizeof *batch + count * (4 + 8 + NOTE_SIZE + text));
+    size_t text = strlen(why), own = trace ? 1 : 0;
+    struct batch *batch =
+        calloc(1, sizeof *batch + count * (4 + 8 + NOTE_SIZE + text) + own * (NOTE_SIZE + NOTE_SLOT_SIZE));
     if (batch == NULL)
         return NULL;
     uint8_t *lengths = (uint8_t *)(batch + 1), *times = lengths + 4 * (size_t)count;
-    uint8_t *notes = times + 8 * (size_t)count, *texts = notes + (size_t)NOTE_SIZE * count;
+    uint8_t *notes = times + 8 * (size_t)count, *texts = notes + NOTE_SIZE * (count + own);
     if (batch_init(batch, lengths, 4 * (size_t)count, texts, 0, free_plain) < 0) {
         free(batch);
         return NULL;
+    }
+    batch->times = times;
+    batch->notes = notes;
+    batch->note_count = count + (uint32_t)own;
+    batch->note_text = texts;
+    batch->note_text_size = text * count + own * NOTE_SLOT_SIZE;
+    if (trace) {
+        struct note slot = {.kind = NOTE_SLOT, .text_len = NOTE_SLOT_SIZE};
+        note_store(notes, &slot);
+        notes += NOTE_SIZE;
+        texts += NOTE_SLOT_SIZE;
     }
     for (uint32_t i = 0; i < count; i++) {
         struct note note = {.record = i, .kind = kind, .text_len = (uint32_t)text};
         note_store(notes + (size_t)NOTE_SIZE * i, &note);
         memcpy(texts + text * i, why, text);
     }
-    batch->times = times;
-    batch->notes = notes;
-    batch->note_count = count;
-    batch->note_text = texts;
-    batch->note_text_size = text * count;
     return batch;
 }
 
@@ -131,7 +138,7 @@ int results_fail(struct core *core, struct chunk *chunk, uint32_t count, uint16_
     uint32_t most = chunk->in_piece ? 1 : FAIL_RECORDS;
     for (; count > 0; most = FAIL_RECORDS) {
         uint32_t now = count < most ? count : most;
-        struct batch *batch = failed_results(now, kind, why);
+        struct batch *batch = failed_results(now, kind, why, chunk->job->options.trace);
         if (batch == NULL)
             return -ENOMEM;
         struct slice items = cut_unanswered(chunk, now);

@@ -200,7 +200,7 @@ static int look_at_note(const struct arena_file *a, uint64_t until, struct arena
         return 0;
     bool fits = note->item >= a->taken && note->text_len <= ARENA_NOTE_TEXT_MAX &&
                 note->text_len <= used - a->notes_at - sizeof *note && note_fails(note->kind) >= 0 &&
-                (note->kind != NOTE_USAGE || note->text_len == NOTE_USAGE_SIZE);
+                note_text_fits(note->kind, note->text_len);
     return fits ? 1 : -EBADMSG;
 }
 
@@ -337,6 +337,16 @@ int arena_take(struct arena_file *a, uint64_t done, bool begun, struct arena_tex
 bool arena_has_done(const struct arena_file *a)
 {
     return arena_done(a) != a->taken;
+}
+
+int64_t arena_waiting(const struct arena_file *a)
+{
+    uint64_t done = arena_done(a), sum = 0;
+    for (uint64_t item = a->taken; item < done && item < a->count; item++) {
+        uint64_t ns = out_time(a, (uint32_t)item);
+        sum = ns < INT64_MAX - sum ? sum + ns : INT64_MAX;
+    }
+    return (int64_t)sum;
 }
 
 void arena_resumed(struct arena_file *a)

@@ -71,6 +71,10 @@ uint64_t arena_done(const struct arena_file *a);
 /* Will arena_take find done items? (A host that lies is found out by arena_take.) */
 bool arena_has_done(const struct arena_file *a);
 
+/* ns that the items have taken which are done and whose results were not taken, as the host says; at most
+ * INT64_MAX. */
+int64_t arena_waiting(const struct arena_file *a);
+
 /* Everything was taken and the host is about to be told RESUME. */
 void arena_resumed(struct arena_file *a);
 

@@ -11,6 +11,7 @@ struct chunk *chunk_new(struct worker *w, const struct message *m, struct job *j
     c->id = m->chunk.chunk;
     c->first = m->chunk.first;
     c->credit = m->chunk.credit >= PROTOCOL_COUNT_MAX ? INT64_MAX : (int64_t)m->chunk.credit;
+    c->trace = m->chunk.trace;
     c->job = job_ref(job);
     zmq_msg_init(&c->lengths);
     zmq_msg_init(&c->bytes);

@@ -28,6 +28,7 @@ struct chunk {
     bool in_piece;        /* a part of the next one's result is so too */
     uint64_t piece_bytes; /* how much */
     bool stopping;        /* no further item is to be begun */
+    bool trace;           /* where its items are run, and when, is to be told */
     bool dropped;         /* nothing of it is wanted */
     bool parked;
     bool ended; /* its last WORKED was sent */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 
 #define DEFAULT_FOLDER "/tmp"
 /* The daemon tells a chunk's worker that it is the head as soon as that matters: within this time. */
@@ -67,11 +68,25 @@ static int say_why(char *to, size_t size, uint64_t bytes, bool over, const char 
     return n + snprintf(to + n, size - (size_t)n, "%s", strerrordesc_np(-error));
 }
 
+/* The note SLOT of a parcel: it has one or none, and that is its first note. */
+static bool slot_of(const struct parcel *p, uint16_t *slot, uint64_t *began_ns)
+{
+    struct note note = p->note_count > 0 ? note_load(p->notes) : (struct note){0};
+    if (note.kind != NOTE_SLOT)
+        return false;
+    *slot = note.code;
+    *began_ns = load_u64(p->texts);
+    return true;
+}
+
 /* Each record of the parcel fails; one that goes on ends here. The new parcel is made where the old one was,
  * record by record, so each length is read before it is written over. */
 static void fail_records(struct worker *w, struct chunk *c, struct parcel *p, const char *folder, int error)
 {
     struct parcel old = *p;
+    uint16_t slot;
+    uint64_t began_ns;
+    bool traced = slot_of(p, &slot, &began_ns);
     char text[300];
     parcel_begin(p, w->space);
     for (uint32_t i = 0; i < old.records; i++) {
@@ -83,6 +98,8 @@ static void fail_records(struct worker *w, struct chunk *c, struct parcel *p, co
         parcel_record(p, w->space, 0, load_u64(old.times + 8 * (size_t)i));
         parcel_note(p, w->space, note, text);
     }
+    if (traced)
+        parcel_slot(p, w->space, slot, began_ns);
 }
 
 /* The item that it fails in may go on for long: no more of it is wanted. */
@@ -162,6 +179,41 @@ static void send_or_keep(struct worker *w, struct chunk *c, struct parcel *p, bo
 
 /*** Results of the running chunk ***/
 
+static int64_t real_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+static int64_t sum_ns(int64_t sum, uint64_t ns)
+{
+    return ns < (uint64_t)(INT64_MAX - sum) ? sum + (int64_t)ns : INT64_MAX;
+}
+
+/*
+ * Says of a parcel where and when its items were run. Their times are known, and that the last of them ended
+ * before those began that are done as well, and the one that the host is on; none of them began before those
+ * told of had ended.
+ */
+static void trace(struct worker *w, struct parcel *p)
+{
+    struct run *r = &w->run;
+    int64_t now = now_ns(), end = now, took = 0;
+    if (r->laid) {
+        if (arena_current(&r->host->arena) >= 0)
+            end = arena_started(&r->host->arena, now);
+        took = arena_waiting(&r->host->arena);
+    }
+    int64_t behind = took;
+    for (uint32_t i = 0; i < p->records; i++)
+        took = sum_ns(took, load_u64(p->times + 8 * (size_t)i));
+    int64_t began = took < end - r->traced_ns ? end - took : r->traced_ns;
+    took -= behind;
+    r->traced_ns = took < now - began ? began + took : now;
+    parcel_slot(p, w->space, (uint16_t)w->hosts.spawn.slot, (uint64_t)(real_ns() - (now - began)));
+}
+
 static void count_records(struct run *r, struct chunk *c, const struct parcel *p)
 {
     if (p->more) {
@@ -180,6 +232,8 @@ void deliver(struct worker *w, struct parcel *p, bool last)
     struct chunk *c = w->run.chunk;
     if (c->dropped)
         return;
+    if (c->trace && !p->more)
+        trace(w, p);
     deliver_waiting(w, c);
     if (outbox_empty(&c->outbox) && c->credit > 0)
         send_parcel(w, c, p, last);

@@ -28,12 +28,13 @@ _Static_assert((int)PARCEL_RECORDS <= (int)PARCEL_NOTES, "each record can have a
 _Static_assert(PARCEL_BYTES + 2 * NOTE_SIZE * PARCEL_NOTES + PARCEL_TEXTS < PROTOCOL_MESSAGE_MAX,
                "a parcel fits a message");
 
-/* Memory in which a parcel is made; its bytes stay where they are. */
+/* Memory in which a parcel is made; its bytes stay where they are. The last part of notes and texts is for
+ * parcel_slot. */
 struct parcel_space {
     uint8_t lengths[4 * PARCEL_RECORDS];
     uint8_t times[8 * PARCEL_RECORDS];
-    uint8_t notes[NOTE_SIZE * PARCEL_NOTES];
-    uint8_t texts[PARCEL_TEXTS];
+    uint8_t notes[NOTE_SIZE * (PARCEL_NOTES + 1)];
+    uint8_t texts[PARCEL_TEXTS + NOTE_SLOT_SIZE];
 };
 
 /* What it costs in credit. */
@@ -68,6 +69,18 @@ static inline void parcel_note(struct parcel *p, struct parcel_space *space, str
     if (text)
         memcpy(space->texts + p->texts_size, text, note.text_len);
     p->texts_size += note.text_len;
+}
+
+/* Adds the note SLOT to the first record, before all others. Once; there is always room for it. */
+static inline void parcel_slot(struct parcel *p, struct parcel_space *space, uint16_t slot, uint64_t began_ns)
+{
+    struct note note = {.kind = NOTE_SLOT, .code = slot, .text_len = NOTE_SLOT_SIZE};
+    memmove(space->notes + NOTE_SIZE, space->notes, NOTE_SIZE * (size_t)p->note_count);
+    memmove(space->texts + NOTE_SLOT_SIZE, space->texts, p->texts_size);
+    note_store(space->notes, &note);
+    store_u64(space->texts, began_ns);
+    p->note_count++;
+    p->texts_size += NOTE_SLOT_SIZE;
 }
 
 #endif

@@ -392,7 +392,7 @@ static void begin(struct worker *w, struct chunk *c)
     struct run *r = &w->run;
     TAILQ_REMOVE(&w->queue, c, link);
     r->chunk = c;
-    r->told_ns = now_ns();
+    r->told_ns = r->traced_ns = now_ns();
     r->cpu_ns = 0;
     r->attempts = r->losses = r->strikes = 0;
     r->single = false;

@@ -35,6 +35,7 @@ struct run {
     bool over;                        /* its END has come: what is taken now is the last */
     bool damaged;                     /* what stands in the arena is not to be believed any more */
     int64_t told_ns;                  /* when the chunk was last told of */
+    int64_t traced_ns;                /* when the last item ended of which SLOT tells, or the chunk began */
     uint64_t cpu_seen, cpu_ns;        /* of the part's CPU time: read so far; not told yet, of all parts */
     int64_t look_ns, look_step_ns;    /* when to look at the arena unasked; INT64_MAX: not */
     int64_t timeout_ns;               /* when to look whether its item takes too long; INT64_MAX: never */

@@ -107,7 +107,7 @@ shows() {
     local option
     expect 0 pmapc map --help=all
     for option in slots chunksize arg-file null delimiter max-args colsep unordered line-buffer tag results timeout retries \
-        halt recycle isolate type priority at-most-once joblog resume resume-failed stats progress quiet dry-run; do
+        halt recycle isolate type priority at-most-once joblog resume resume-failed trace stats progress quiet dry-run; do
         grep -q -- "--$option" out || fail "--$option is not in the help"
         grep -q -- "Fl \\\\-$option" "$PMAP_SOURCE/client/pmapc/pmapc.1" || fail "--$option is not in the man page"
         grep -q -- "--$option" "$PMAP_SOURCE/client/pmapc/pmapc.bash" || fail "--$option is not completed"

@@ -58,9 +58,15 @@ static void note_results(struct seen *seen, const struct action *action)
         const struct batch *b = action->results.blocks[i];
         if (seen->note == 0 && b->note_count > 0) {
             struct note note = note_load(b->notes);
+            const uint8_t *text = b->note_text;
+            seen->no_slot = note.kind == NOTE_SLOT && note.code == 0 && note.record == 0;
+            if (seen->no_slot) {
+                text += note.text_len;
+                note = note_load(b->notes + NOTE_SIZE);
+            }
             seen->note = note.kind;
             if (note.text_len > 0 && note.text_len < sizeof seen->why)
-                memcpy(seen->why, b->note_text, note.text_len);
+                memcpy(seen->why, text, note.text_len);
         }
         seen->credit += batch_cost(b);
         seen->frames +=
@@ -73,6 +79,7 @@ static void note_results(struct seen *seen, const struct action *action)
 static void note_chunk(struct seen *seen, const struct action *action)
 {
     const struct slice *items = &action->work.items;
+    seen->trace = action->work.trace;
     seen->job = action->work.job;
     seen->credit = action->work.credit;
     seen->first = action->work.first;

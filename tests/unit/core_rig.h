@@ -29,8 +29,10 @@ struct seen {
     bool more, has_done;
     bool client_gone;
     bool head;           /* GRANT's */
+    bool trace;          /* CHUNK's */
     uint64_t lent, back; /* LEND's */
-    uint16_t note;       /* RESULTS: kind of the first note, 0 for none, and the beginning of its text */
+    bool no_slot; /* RESULTS: the first note is SLOT and says that there is none; what follows is not of it */
+    uint16_t note; /* RESULTS: kind of the first note, 0 for none, and the beginning of its text */
     char why[64];
     char text[64]; /* the beginning of the records' bytes, all pieces together */
 };

@@ -221,6 +221,9 @@ static void take_note(struct rig *rig, const struct arena_note *note)
         break;
     case NOTE_CANCELLED:
         fail_msg("pmap-exec cancels nothing by itself");
+        break;
+    case NOTE_SLOT:
+        fail_msg("pmap-exec tells of no slot");
     }
 }
 

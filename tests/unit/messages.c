@@ -89,6 +89,7 @@ static struct job_options options(struct maker *k)
         .live = BOOL(k),
         .once = BOOL(k),
         .jobserver = BOOL(k),
+        .trace = BOOL(k),
     };
 }
 
@@ -192,6 +193,7 @@ struct message make(struct maker *k, enum message_type type)
     case MSG_CHUNK:
         m.chunk.chunk = ANY64(k), m.chunk.job = ANY64(k), m.chunk.first = INDEX(k);
         m.chunk.function = some_text(k), m.chunk.more = BOOL(k), m.chunk.credit = INDEX(k);
+        m.chunk.trace = BOOL(k);
         break;
     case MSG_PARKED:
         m.parked.chunk = ANY64(k), m.parked.count = ANY32(k);
@@ -247,7 +249,7 @@ static bool same_options(const struct job_options *a, const struct job_options *
 {
     return EQUAL(chunksize) && EQUAL(slots) && EQUAL(unordered) && EQUAL(priority) && EQUAL(timeout_ms) &&
            EQUAL(retries) && EQUAL(halt) && EQUAL(recycle) && EQUAL(isolate) && EQUAL(live) && EQUAL(once) &&
-           EQUAL(jobserver);
+           EQUAL(jobserver) && EQUAL(trace);
 }
 
 static bool same_open(const struct message *a, const struct message *b)
@@ -304,7 +306,7 @@ bool same(const struct message *a, const struct message *b)
                EQUAL(worked.cpu_ns);
     case MSG_CHUNK:
         return EQUAL(chunk.chunk) && EQUAL(chunk.job) && EQUAL(chunk.first) && TEXT(chunk.function) &&
-               EQUAL(chunk.more) && EQUAL(chunk.credit);
+               EQUAL(chunk.more) && EQUAL(chunk.credit) && EQUAL(chunk.trace);
     case MSG_HOLD:
         return EQUAL(hold.ref) && EQUAL(hold.paused);
     case MSG_ABORT:

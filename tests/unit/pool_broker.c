@@ -120,8 +120,9 @@ static void send_stop(struct broker *b, unsigned slot)
 void send_records(struct broker *b, unsigned slot, uint64_t chunk, const char *function, bool more,
                   const uint8_t *lengths, uint32_t count, const void *bytes, size_t size)
 {
-    struct message m = {.type = MSG_CHUNK,
-                        .chunk = {.chunk = chunk, .job = 1, .function = text_of(function), .more = more}};
+    struct message m = {
+        .type = MSG_CHUNK,
+        .chunk = {.chunk = chunk, .job = 1, .function = text_of(function), .more = more, .trace = b->trace}};
     send_header(b, slot, &m, true);
     send_frame(b, lengths, (size_t)count * 4, true);
     send_frame(b, bytes, size, false);
@@ -161,6 +162,7 @@ void send_items(struct broker *b, unsigned slot, uint64_t chunk, const char *fun
 void broker_start(struct broker *b, unsigned threads)
 {
     const int limit = LIMIT_MS, none = 0, yes = 1;
+    b->trace = false;
     b->context = zmq_ctx_new();
     b->router = zmq_socket(b->context, ZMQ_ROUTER);
     b->decoder = decoder_new();

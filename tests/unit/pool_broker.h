@@ -19,6 +19,7 @@ struct broker {
     void *context, *router;
     struct pool *pool;
     struct decoder *decoder;
+    bool trace; /* chunks ask for SLOT */
 };
 
 /* A READY or WORKED; `batch` refers into the frames. */

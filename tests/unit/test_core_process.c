@@ -383,13 +383,13 @@ static void blames_what_kills(void **unused)
     struct crew *crew;
     rig_start(&rig, &config, 0);
     struct session *session = rig_process_session(&rig, 1000, &crew);
-    struct job_request request = {.options = {.slots = 1}, .expected_ns = 2 * MS};
+    struct job_request request = {.options = {.slots = 1, .trace = true}, .expected_ns = 2 * MS};
     struct job *job = rig_open_process(&rig, session, 1, 1 << 20, request);
     assert_int_equal(rig_items(&rig, job, 4, 5, 'i'), 0);
     rig_finish(&rig, job);
     rig_start_process(&rig, crew);
     struct seen chunk = *rig_take(&rig, ACTION_CHUNK);
-    assert_true(chunk.count > 1);
+    assert_true(chunk.count > 1 && chunk.trace);
     rig.now_ns += 2 * MS;
     assert_int_equal(rig_worked(&rig, chunk.worker, chunk.chunk, 1, 1, false, false, 2 * MS), 0);
     assert_int_equal(rig_take(&rig, ACTION_RESULTS)->count, 1);
@@ -406,6 +406,7 @@ static void blames_what_kills(void **unused)
     assert_int_equal(failed->first, 1);
     assert_int_equal(failed->note, NOTE_ERROR);
     assert_string_equal(failed->why, "its worker died three times");
+    assert_true(failed->no_slot);
     rig_pass(&rig, 5 * SECOND);
     rig_start_process(&rig, crew);
     uint32_t results = 2;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -208,6 +209,60 @@ static void what_cannot_be_an_argument(void **state)
     items_free(&items);
 }
 
+/*** How many there will be ***/
+
+static void arguments_are_counted(void **state)
+{
+    static const struct pmap_range done[] = {{1, 2}, {4, 100}};
+    bool about = true;
+    (void)state;
+    begin(5);
+    assert_int_equal(items_expected(&items, 0, &about), 5);
+    assert_false(about);
+    items.group = 2;
+    assert_int_equal(items_expected(&items, 0, &about), 3);
+    items.group = 0;
+    items.done = done;
+    items.done_count = 2;
+    assert_int_equal(items_expected(&items, 0, &about), 3);
+    items_free(&items);
+    begin(5);
+    char *words_of[] = {"a", "b", "c"};
+    const struct item_list lists[] = {{words_of, 3}, {words_of, 2}};
+    assert_int_equal(items_product(&items, lists, 2), 0);
+    assert_int_equal(items_expected(&items, 0, &about), 6);
+    items_free(&items);
+}
+
+static void a_files_size_says_how_many(void **state)
+{
+    static const struct pmap_range done[] = {{0, 5}};
+    char line[11] = "123456789\n";
+    bool about = false;
+    FILE *file = tmpfile();
+    (void)state;
+    assert_non_null(file);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(fwrite(line, 1, 10, file), 10);
+    rewind(file);
+    reader_init(&reader, fileno(file), '\n', 100, 256);
+    items_init(&items, &reader);
+    assert_int_equal(items_expected(&items, 1000, &about), 0); /* too early */
+    assert_int_equal(reader_fill(&reader), 1);
+    EXPECT(0, "123456789");
+    assert_int_equal(items_expected(&items, 1000, &about), 100);
+    assert_true(about);
+    assert_int_equal(items_expected(&items, 0, &about), 0);  /* nobody knows its size */
+    assert_int_equal(items_expected(&items, 5, &about), 0);  /* it has grown since */
+    assert_int_equal(items_expected(&items, 10, &about), 1); /* that was all */
+    items.done = done;
+    items.done_count = 1;
+    assert_int_equal(items_expected(&items, 1000, &about), 95);
+    items_free(&items);
+    reader_free(&reader);
+    fclose(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +271,8 @@ int main(void)
         cmocka_unit_test(groups_across_reads),
         cmocka_unit_test(columns),
         cmocka_unit_test(products),
+        cmocka_unit_test(arguments_are_counted),
+        cmocka_unit_test(a_files_size_says_how_many),
         cmocka_unit_test(what_is_done_is_left_out),
         cmocka_unit_test(what_cannot_be_an_argument),
     };

@@ -67,6 +67,7 @@ static void written_as_parallel_does(void **state)
     struct joblog_entry entry = {.number = 1,
                                  .started_s = 1700000000.0625,
                                  .took_s = 0.0034,
+                                 .sent = 4,
                                  .received = 6,
                                  .command = "echo 'a\nb'",
                                  .command_len = 10};
@@ -78,7 +79,7 @@ static void written_as_parallel_does(void **state)
     assert_int_equal(joblog_add(&log, &entry), 0);
     assert_int_equal(joblog_flush(&log), 0);
     joblog_close(&log);
-    HOLDS(HEADER "1\t:\t1700000000.062\t     0.003\t0\t6\t0\t0\techo 'a\0b'\n"
+    HOLDS(HEADER "1\t:\t1700000000.062\t     0.003\t4\t6\t0\t0\techo 'a\0b'\n"
                  "2\t:\t0.000\t12345678.500\t0\t0\t-1\t15\t\n");
 }
 

@@ -109,6 +109,69 @@ static void test_failures_have_notes(void **state)
     broker_stop(&b, 1);
 }
 
+static int64_t real_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+/* The message's first note is SLOT, of its first record, which began between these times. */
+static int64_t assert_slot(const struct worked_message *w, unsigned slot, int64_t after_ns, int64_t before_ns)
+{
+    assert_true(w->batch.note_count > 0);
+    struct note note = note_load(w->batch.notes);
+    assert_int_equal(note.kind, NOTE_SLOT);
+    assert_int_equal(note.record, 0);
+    assert_int_equal(note.code, slot);
+    int64_t began_ns = (int64_t)load_u64(w->batch.note_text);
+    assert_in_range(began_ns, after_ns, before_ns);
+    return began_ns;
+}
+
+/* Where it is asked for, each message says in which slot it was made and when that began; a large result's
+ * last piece does. */
+static void test_slots_are_told(void **state)
+{
+    struct broker b;
+    struct worked_message w;
+    (void)state;
+    broker_start(&b, 2);
+    b.trace = true;
+    int64_t start_ns = real_ns(), ended_ns = start_ns;
+    send_items(&b, 1, 1, "sleep", (const char *const[]){"0.03", "x", "0.03", "0.03", NULL});
+    for (bool last = false; !last;) {
+        next_worked(&b, 1, 1, &w);
+        last = w.m.worked.last;
+        /* The record behind what the message before told of did not begin before that had ended. */
+        ended_ns = assert_slot(&w, 2, ended_ns - 1000000, real_ns());
+        for (uint32_t i = 0; i < w.batch.count; i++)
+            ended_ns += (int64_t)load_u64(w.batch.times + 8 * (size_t)i);
+        worked_release(&w);
+    }
+    assert_in_range(ended_ns, start_ns + 90000000, real_ns());
+    size_t size = 3 << 20;
+    uint8_t length[4], *bytes = test_malloc(size);
+    memset(bytes, 'x', size);
+    store_u32(length, (uint32_t)size);
+    send_records(&b, 0, 2, "echo", false, length, 1, bytes, size);
+    test_free(bytes);
+    for (bool more = true; more; worked_release(&w)) {
+        next_worked(&b, 0, 2, &w);
+        more = w.m.worked.more;
+        if (more)
+            assert_int_equal(w.batch.note_count, 0);
+        else
+            assert_slot(&w, 1, start_ns, real_ns());
+    }
+    b.trace = false;
+    send_items(&b, 0, 3, "echo", (const char *const[]){"a", NULL});
+    next_worked(&b, 0, 3, &w);
+    assert_int_equal(w.batch.note_count, 0);
+    worked_release(&w);
+    broker_stop(&b, 2);
+}
+
 /* Many failing items: their texts fill more than one message, and every one has its note. */
 static void test_many_failures(void **state)
 {
@@ -514,6 +577,7 @@ int main(void)
         cmocka_unit_test(test_maps_items_in_order),
         cmocka_unit_test(test_threads_work_side_by_side),
         cmocka_unit_test(test_failures_have_notes),
+        cmocka_unit_test(test_slots_are_told),
         cmocka_unit_test(test_many_failures),
         cmocka_unit_test(test_many_results_in_messages),
         cmocka_unit_test(test_large_items_in_pieces),

@@ -491,6 +491,71 @@ static void test_lent_slots(void **state)
     rig_stop(&rig);
 }
 
+/*** Where and when ***/
+
+static uint64_t real_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+/* All items were run one after the other in the worker's slot, between these times. */
+static void assert_places(const struct outcome *o, uint64_t after_ns, uint64_t before_ns)
+{
+    const uint64_t clocks_ns = 1000000; /* two are read one after the other */
+    uint64_t end_ns = after_ns;
+    assert_true(o->item[0].placed);
+    for (uint32_t i = 0; i < o->count; i++) {
+        const struct result *r = &o->item[i];
+        if (r->placed) {
+            assert_int_equal(r->slot, 3);
+            assert_true(r->began_ns + clocks_ns >= end_ns);
+            end_ns = r->began_ns;
+        }
+        end_ns += r->ns;
+    }
+    assert_true(end_ns <= before_ns + clocks_ns);
+}
+
+static void test_slots_are_told(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start(&rig);
+    rig.trace = true;
+    rig_plain_job(&rig, 1, KIND_MODULE, NULL);
+    uint64_t start_ns = real_ns();
+    struct outcome *o = rig_run(&rig, 1, 1, ITEMS("sleep 30", "a", "crash", "sleep 30", "fail 3", "b"));
+    assert_int_equal(o->count, 6);
+    assert_int_equal(o->item[2].kind, NOTE_SIGNAL);
+    assert_true(o->item[2].placed);
+    assert_true(o->item[0].ns >= 30000000);
+    assert_places(o, start_ns, real_ns());
+    outcome_free(o);
+    /* What had to wait for credit still knows when it was run, a large result too. */
+    o = outcome_new();
+    start_ns = real_ns();
+    rig_chunk(&rig, 2, 1, 1, ITEMS("sleep 20", "fill 600000", "sleep 20", "c"));
+    while (!o->parked)
+        rig_take(&rig, 2, o, 0, NULL);
+    uint64_t parked_ns = real_ns();
+    const struct timespec while_ns = {.tv_nsec = 50000000};
+    nanosleep(&while_ns, NULL);
+    rig_order(&rig, MSG_GRANT, 2, 10 << 20);
+    while (!o->ended)
+        rig_take(&rig, 2, o, 0, NULL);
+    assert_int_equal(o->count, o->parked_count);
+    assert_true(o->count >= 2 && o->pieces > 0 && o->item[1].placed);
+    assert_places(o, start_ns, parked_ns);
+    outcome_free(o);
+    rig.trace = false;
+    o = rig_run(&rig, 3, 1, ITEMS("a"));
+    assert_false(o->item[0].placed);
+    outcome_free(o);
+    rig_stop(&rig);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +580,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(test_daemon_goes, rig_tear_down),
         cmocka_unit_test_teardown(test_daemon_breaks_the_protocol, rig_tear_down),
         cmocka_unit_test_teardown(test_worker_is_killed, rig_tear_down),
+        cmocka_unit_test_teardown(test_slots_are_told, rig_tear_down),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]); /* one test, by hand */

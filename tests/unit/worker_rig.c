@@ -262,7 +262,8 @@ void rig_records(struct rig *rig, uint64_t chunk, uint64_t job, uint64_t credit,
                                   .first = 100,
                                   .function = text_of("function"),
                                   .more = more,
-                                  .credit = credit}};
+                                  .credit = credit,
+                                  .trace = rig->trace}};
     uint8_t *frame = calloc(count + 1, 4);
     for (uint32_t i = 0; i < count; i++)
         store_u32(frame + 4 * (size_t)i, lengths[i]);
@@ -362,6 +363,11 @@ static void add_note(struct result *r, struct note note, const uint8_t *text)
         r->printed = append(r->printed, &r->printed_len, text, note.text_len);
     } else if (note.kind == NOTE_ATTEMPTS) {
         r->attempts = note.code;
+    } else if (note.kind == NOTE_SLOT) {
+        assert_false(r->placed);
+        r->placed = true;
+        r->slot = note.code;
+        r->began_ns = load_u64(text);
     } else if (note_fails(note.kind) > 0) {
         assert_int_equal(r->kind, 0); /* fails once */
         r->kind = note.kind;

@@ -30,6 +30,7 @@ struct rig {
     pid_t worker;
     uint8_t id[256]; /* the worker's routing id */
     size_t id_size;
+    bool trace; /* chunks ask for SLOT */
 };
 
 /* What came of an item. */
@@ -42,6 +43,9 @@ struct result {
     char *printed;       /* what STDERR notes say; never NULL */
     size_t printed_len;
     unsigned attempts;
+    bool placed;       /* it has a note SLOT: … */
+    unsigned slot;     /* … in that one … */
+    uint64_t began_ns; /* … it began then */
 };
 
 /* What came of a chunk. */
