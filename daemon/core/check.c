@@ -193,6 +193,9 @@ static const char *check_workers(const struct worker_list *list, uint32_t *worke
               "a worker rests and holds something, or the reverse");
         CHECK(depth == worker->depth, "a worker's chunks do not add up");
         CHECK(queued_ns == worker->queued_ns, "what is queued at a worker does not add up");
+        chunk = TAILQ_FIRST(&worker->chunks);
+        bool waits = depth > 1 && TAILQ_NEXT(chunk, worker_link)->asked == CONTROL_NONE;
+        CHECK(!waits || worker->look_ns != INT64_MAX, "nobody sees to it that what is queued comes back");
         CHECK(worker->list == list, "a worker is in another list than it thinks");
         *chunks += depth + parked;
     }

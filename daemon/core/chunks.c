@@ -9,6 +9,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
+static int worker_look_compare(const struct worker *a, const struct worker *b)
+{
+    if (a->look_ns != b->look_ns)
+        return a->look_ns > b->look_ns ? 1 : -1;
+    return (a->number > b->number) - (a->number < b->number);
+}
+
+RB_GENERATE(worker_looks, worker, look_link, worker_look_compare)
+
 void chunk_free(struct core *core, struct chunk *chunk)
 {
     batch_unref(chunk->items.batch);
@@ -45,20 +54,48 @@ static int64_t target_ns(const struct core *core, int64_t now_ns)
     return crowded ? target_ns / CROWDED_PART : target_ns;
 }
 
+/* When a running chunk is long enough for others to mind; and not before its worker can have begun it. */
+static int64_t long_ns(const struct core *core, const struct chunk *chunk, int64_t now_ns)
+{
+    return chunk->started_ns + 2 * target_ns(core, now_ns) + OVERRUN_NS;
+}
+
+void chunks_stop_looking(struct core *core, struct worker *worker)
+{
+    if (worker->look_ns != INT64_MAX)
+        RB_REMOVE(worker_looks, &core->looks, worker);
+    worker->look_ns = INT64_MAX;
+}
+
+/*
+ * Has the worker looked at by then. A time that was set stays when the chunk that it was for has ended:
+ * whoever looks too early finds out when to look again, so a worker is looked at once in a while and not for
+ * each small chunk, and a look costs O(log workers).
+ */
+static void look_by(struct core *core, struct worker *worker, int64_t look_ns)
+{
+    if (look_ns >= worker->look_ns)
+        return;
+    chunks_stop_looking(core, worker);
+    worker->look_ns = look_ns;
+    RB_INSERT(worker_looks, &core->looks, worker);
+}
+
 /* Others have come: what was begun when there was nobody is looked at soon, too. */
 static void notice_crowd(struct core *core, int64_t now_ns)
 {
     bool was_alone = target_ns(core, now_ns) == core->config.chunk_target_ns;
     core->crowded_ns = now_ns;
-    int64_t soon_ns = now_ns + target_ns(core, now_ns);
-    if (was_alone && soon_ns < core->next_check_ns)
-        core->next_check_ns = soon_ns;
-}
-
-/* When a running chunk is long enough for others to mind; and not before its worker can have begun it. */
-static int64_t long_ns(const struct core *core, const struct chunk *chunk, int64_t now_ns)
-{
-    return chunk->started_ns + 2 * target_ns(core, now_ns) + OVERRUN_NS;
+    if (!was_alone)
+        return;
+    struct worker_list *lists[] = {&core->hungry, &core->full, NULL};
+    for (size_t i = 0; lists[i] != NULL; i++) {
+        struct worker *worker;
+        TAILQ_FOREACH (worker, lists[i], link) {
+            if (TAILQ_FIRST(&worker->chunks)->items.count > 1)
+                look_by(core, worker, now_ns + target_ns(core, now_ns));
+        }
+    }
 }
 
 /*
@@ -73,8 +110,7 @@ static void look_in_time(struct core *core, const struct chunk *running, int64_t
         look_ns = late_ns(running);
     else if (running->items.count > 1)
         look_ns = long_ns(core, running, now_ns);
-    if (look_ns < core->next_check_ns)
-        core->next_check_ns = look_ns;
+    look_by(core, running->worker, look_ns);
 }
 
 /* The chunk takes its slot: it is the first of its worker now. */
@@ -407,8 +443,8 @@ static int64_t check_worker(struct core *core, struct worker *worker, int64_t no
 
 int64_t core_deadline(const struct core *core)
 {
-    bool busy = !TAILQ_EMPTY(&core->hungry) || !TAILQ_EMPTY(&core->full);
-    int64_t due_ns = busy ? core->next_check_ns : INT64_MAX;
+    const struct worker *next = RB_MIN(worker_looks, (struct worker_looks *)&core->looks);
+    int64_t due_ns = next != NULL && core->running > 0 ? next->look_ns : INT64_MAX;
     int64_t workers_ns = workers_deadline(core), guarantee_ns = guarantee_deadline(core);
     if (workers_ns < due_ns)
         due_ns = workers_ns;
@@ -419,16 +455,10 @@ void core_tick(struct core *core, int64_t now_ns)
 {
     settle_last_action(core);
     workers_tick(core, now_ns);
-    if (now_ns < core->next_check_ns)
-        return;
-    core->next_check_ns = INT64_MAX;
-    struct worker_list *lists[] = {&core->hungry, &core->full, NULL};
-    for (size_t i = 0; lists[i] != NULL; i++) {
-        struct worker *worker;
-        TAILQ_FOREACH (worker, lists[i], link) {
-            int64_t again = check_worker(core, worker, now_ns);
-            if (again < core->next_check_ns)
-                core->next_check_ns = again;
-        }
+    struct worker *worker;
+    while ((worker = RB_MIN(worker_looks, &core->looks)) != NULL && worker->look_ns <= now_ns) {
+        chunks_stop_looking(core, worker);
+        if (worker->depth > 0)
+            look_by(core, worker, check_worker(core, worker, now_ns));
     }
 }

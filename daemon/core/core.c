@@ -79,7 +79,7 @@ struct core *core_new(const struct core_config *config)
     TAILQ_INIT(&core->resting);
     TAILQ_INIT(&core->stopping);
     LIST_INIT(&core->over);
-    core->next_check_ns = INT64_MAX;
+    RB_INIT(&core->looks);
     core->spare_segments.size = sizeof(struct segment);
     core->spare_blocks.size = sizeof(struct block);
     core->spare_chunks.size = sizeof(struct chunk);

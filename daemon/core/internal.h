@@ -103,6 +103,8 @@ TAILQ_HEAD(chunk_list, chunk);
 struct worker {
     TAILQ_ENTRY(worker) link;      /* in its crew's idle or stuffed, in hungry, full or stopping */
     TAILQ_ENTRY(worker) rest_link; /* in core->resting while `resting` */
+    RB_ENTRY(worker) look_link;    /* in core->looks while look_ns is a time */
+    uint64_t number;               /* so that equal times have an order, and the same in each run */
     struct worker_list *list;
     struct crew *crew;
     void *cookie;
@@ -111,12 +113,14 @@ struct worker {
     uint32_t depth;           /* chunks, without parked ones */
     uint32_t parked_count;
     int64_t queued_ns; /* expected time of all but the first */
+    int64_t look_ns;   /* when it is to be looked at: as soon as there may be a reason; INT64_MAX: never */
     bool resting;      /* a process that holds nothing */
     int64_t born_ns, idle_since_ns;
     uint64_t served; /* id of the lasting job that it ran last; 0: none */
     uint64_t ran;    /* chunks */
 };
 TAILQ_HEAD(worker_list, worker);
+RB_HEAD(worker_looks, worker);
 
 /* Workers that are alike: the threads, or processes of one identity. */
 struct crew {
@@ -278,8 +282,8 @@ struct core {
     uint32_t resting_count;
     uint32_t running; /* chunks that hold a slot */
     uint32_t worker_count, runnable_owners, runnable_jobs, capped_jobs;
-    int64_t next_check_ns; /* when running chunks are to be looked at */
-    uint64_t next_job, next_chunk;
+    struct worker_looks looks; /* by the time at which what they run is to be looked at */
+    uint64_t next_job, next_chunk, next_worker;
     uint64_t granted;            /* sum of all input windows */
     struct job *oversized;       /* the job that may hold more than the daemon's limit for one large item */
     TAILQ_HEAD(, owner) refused; /* those with refused jobs, who has waited longest first */
@@ -304,6 +308,7 @@ RB_PROTOTYPE(job_ids, job, id_link, job_id_compare)
 RB_PROTOTYPE(job_shares, job, share_link, job_share_compare)
 RB_PROTOTYPE(owner_uids, owner, uid_link, owner_uid_compare)
 RB_PROTOTYPE(owner_shares, owner, share_link, owner_share_compare)
+RB_PROTOTYPE(worker_looks, worker, look_link, worker_look_compare)
 
 /*** core.c ***/
 
@@ -490,6 +495,8 @@ void chunks_leave_worker(struct core *core, struct chunk *chunk, bool correct, i
 struct chunk *chunks_dispatch(struct core *core, int64_t now_ns);
 /* Asks for something to be sent to the chunk's worker, unless something as strong was. */
 void chunks_control(struct core *core, struct chunk *chunk, enum control control);
+/* The worker is not looked at any more. */
+void chunks_stop_looking(struct core *core, struct worker *worker);
 /* Asks for all that the job has at workers: what was begun is to stop where it can, the rest to come back. */
 void chunks_call_back(struct core *core, struct job *job);
 
