@@ -156,8 +156,9 @@ static const char *check_job(const struct core *core, const struct job *job)
           "a job is held up by a cap that is not reached, or the reverse");
     CHECK(job->options.slots == 0 || job->lanes <= job->options.slots,
           "a job has more slots than it asked for");
-    CHECK(job->owner->runnable || !job->runnable, "an owner with work is not in the tree");
-    CHECK(!job->runnable || !slot_free(core), "a job waits while a slot is free");
+    bool due = job->runnable && job->owner->runnable;
+    CHECK(due || !job->runnable || order_owner_capped(job->owner), "an owner with work is not in the tree");
+    CHECK(!due || !slot_free(core), "a job waits while a slot is free");
     bool stuck = job->piece != NULL && job->in_credit + (int64_t)job->in_owed <= 0;
     CHECK(!stuck || job->in_held != job->piece_cost || job->refused, "a large item gets no credit");
     if (job->session->blocked)
@@ -277,7 +278,7 @@ static const char *check_unserved(const struct core *core, int64_t now_ns)
 const char *core_check(const struct core *core, int64_t now_ns)
 {
     uint64_t queued = 0, held = 0, granted = 0;
-    uint32_t jobs = 0, running = 0, in_flight = 0, orphans = 0, capped = 0, runnable = 0;
+    uint32_t jobs = 0, running = 0, in_flight = 0, orphans = 0, capped = 0, runnable = 0, held_up = 0;
     struct job *job;
     RB_FOREACH (job, job_ids, (struct job_ids *)&core->jobs) {
         const char *wrong = check_job(core, job);
@@ -290,7 +291,7 @@ const char *core_check(const struct core *core, int64_t now_ns)
         in_flight += job->in_flight;
         running += job->running;
         capped += job->capped;
-        runnable += job->runnable;
+        runnable += job->runnable && job->owner->runnable;
         jobs++;
     }
     const struct job *orphan;
@@ -318,9 +319,17 @@ const char *core_check(const struct core *core, int64_t now_ns)
         owners++;
         owner_lanes_bad += owner->limits.slots != 0 && owner->lanes > owner->limits.slots &&
                            owner->lanes > owner->lanes_before;
-        CHECK(owner->runnable == !RB_EMPTY(&owner->jobs),
-              "an owner is in the tree without work, or the reverse");
+        uint32_t waiting = 0;
+        RB_FOREACH (job, job_shares, &owner->jobs)
+            waiting++;
+        CHECK(waiting == owner->runnable_jobs, "an owner's runnable jobs do not add up");
+        bool full = order_owner_capped(owner);
+        CHECK(owner->runnable == (waiting > 0 && !full),
+              "an owner is in the tree and may not, or the reverse");
+        CHECK(owner->held_up == (waiting > 0 && full), "an owner is held up by a cap that is not reached");
+        held_up += owner->held_up;
     }
+    CHECK(held_up == core->held_up_owners, "owners that are held up do not add up");
     CHECK(owners == core->owner_count, "the number of owners does not add up");
     CHECK(owner_lanes_bad == 0, "an owner has more slots than its cap");
 

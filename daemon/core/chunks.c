@@ -177,8 +177,8 @@ void chunks_leave_queue(struct core *core, struct chunk *chunk, bool correct, in
         job->lanes--;
     if (!shares_job(worker, chunk, true)) {
         owner->lanes--;
-        if (owner->limits.slots != 0 && owner->lanes + 1 == owner->limits.slots)
-            order_owner_freed(core, owner, now_ns);
+        if (owner->held_up)
+            order_owner_update(core, owner, now_ns);
     }
 }
 
@@ -288,11 +288,8 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
 
     if (!shares_job(worker, chunk, false))
         job->lanes++;
-    bool owner_full = false;
-    if (!shares_job(worker, chunk, true)) {
+    if (!shares_job(worker, chunk, true))
         owner->lanes++;
-        owner_full = owner->limits.slots != 0 && owner->lanes == owner->limits.slots;
-    }
     TAILQ_INSERT_TAIL(&worker->chunks, chunk, worker_link);
     worker->depth++;
     job->in_flight++;
@@ -306,8 +303,6 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
     }
     worker_relist(core, worker, now_ns);
     order_update(core, job, now_ns);
-    if (owner_full)
-        order_owner_full(core, owner, now_ns);
     order_moved(core, job, now_ns);
     return chunk;
 }
@@ -332,15 +327,16 @@ static int64_t room_ahead(const struct core *core, const struct worker *worker, 
 }
 
 /*
- * A job at its cap on slots may still queue more at the workers that hold it; nobody else wants them, or
- * order_pick would have said so.
+ * A job at its cap on slots, or its owner's, may still queue more at the workers that hold it; nobody else
+ * wants them, or order_pick would have said so.
  */
 static struct chunk *top_up(struct core *core, int64_t now_ns)
 {
     struct worker *worker;
     TAILQ_FOREACH (worker, &core->hungry, link) {
         struct job *job = TAILQ_LAST(&worker->chunks, chunk_list)->job;
-        if (!job->capped || !order_has_work(core, job))
+        bool held_up = job->capped || (job->runnable && job->owner->held_up);
+        if (!held_up || !order_has_work(core, job))
             continue;
         int64_t room = room_ahead(core, worker, job, now_ns);
         if (room > 0)
@@ -382,7 +378,7 @@ static struct chunk *dispatch(struct core *core, int64_t now_ns)
             return chunk;
         order_starve(core, job, now_ns); /* the slot is there for the others until a worker is for it */
     }
-    return core->capped_jobs > 0 ? top_up(core, now_ns) : NULL;
+    return core->capped_jobs > 0 || core->held_up_owners > 0 ? top_up(core, now_ns) : NULL;
 }
 
 struct chunk *chunks_dispatch(struct core *core, int64_t now_ns)
@@ -409,9 +405,10 @@ struct chunk *chunks_dispatch(struct core *core, int64_t now_ns)
 /* Does somebody else wait for the slot of this job's chunk, or could its job use a free one? */
 static bool in_the_way(const struct core *core, const struct job *job)
 {
-    if (core->runnable_jobs > (job->runnable ? 1U : 0U))
+    if (core->runnable_jobs > (job->runnable && job->owner->runnable ? 1U : 0U))
         return true;
-    return job->queued_items == 0 && slot_free(core) && worker_for(job) && !order_capped(job);
+    return job->queued_items == 0 && slot_free(core) && worker_for(job) && !order_capped(job) &&
+           !order_owner_capped(job->owner);
 }
 
 /* Looks at what one worker runs; returns when to look again. */

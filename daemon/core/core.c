@@ -155,7 +155,6 @@ static struct owner *owner_get(struct core *core, uid_t uid, const struct owner_
     share_init(&owner->share, limits->weight);
     RB_INIT(&owner->jobs);
     TAILQ_INIT(&owner->lasting);
-    TAILQ_INIT(&owner->capped);
     TAILQ_INIT(&owner->refused);
     RB_INSERT(owner_uids, &core->owners, owner);
     core->owner_count++;

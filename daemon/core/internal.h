@@ -147,10 +147,11 @@ struct owner {
     RB_ENTRY(owner) uid_link;
     TAILQ_ENTRY(owner) refused_link; /* in core->refused while `refused` is not empty */
     RB_ENTRY(owner) share_link;      /* in core->runnable while `runnable` */
+    bool runnable; /* it has a runnable job, and may have one more slot */
+    bool held_up;  /* it has one, and its cap on slots is reached */
     uid_t uid;
     struct owner_limits limits;
     struct share share;
-    bool runnable;
     bool unserved;                    /* it has work and nothing runs, since unserved_ns */
     TAILQ_ENTRY(owner) unserved_link; /* in core->unserved while `unserved` */
     int64_t unserved_ns;
@@ -159,7 +160,7 @@ struct owner {
     double present;                    /* virtual time of the job that was served last */
     struct job_shares jobs;            /* those that could have a chunk cut */
     TAILQ_HEAD(job_list, job) lasting; /* those of them that are lasting, the oldest first */
-    TAILQ_HEAD(, job) capped;          /* those that could, were it not for a cap on slots */
+    uint32_t runnable_jobs;            /* in `jobs` */
     uint32_t sessions, open_jobs;
     uint32_t lanes;            /* workers that hold a chunk of this owner's */
     uint32_t lanes_before;     /* when its cap was changed last: no more than these may exceed it */
@@ -183,7 +184,6 @@ struct job {
     RB_ENTRY(job) ref_link;        /* in its session's, while session is set */
     RB_ENTRY(job) id_link;         /* in core->jobs, likewise */
     RB_ENTRY(job) share_link;      /* in owner->jobs while `runnable` */
-    TAILQ_ENTRY(job) capped_link;  /* in owner->capped while `capped` */
     TAILQ_ENTRY(job) starved_link; /* in crew->starved while `starved` */
     TAILQ_ENTRY(job) lasting_link; /* in owner->lasting while `lasting` and `runnable` */
     TAILQ_ENTRY(job) out_link;     /* in core->outbox while `queued_out` */
@@ -196,7 +196,9 @@ struct job {
     struct job_options options;
     struct share share;
     struct crew *crew; /* whose workers run it; NULL: not known yet */
-    bool runnable, capped, starved, queued_out, opened, cancelled, refused;
+    bool runnable;     /* it could have a chunk cut: it is in owner->jobs, whatever its owner may */
+    bool capped;       /* it could, were it not for its own cap on slots */
+    bool starved, queued_out, opened, cancelled, refused;
     bool process, lasting, exact, tell_over; /* as job_request has it */
     bool measured;                           /* item_ns is of this job's own items */
     bool started;                            /* its first chunk has been */
@@ -281,7 +283,9 @@ struct core {
     struct worker_list stopping; /* to be told so, and forgotten */
     uint32_t resting_count;
     uint32_t running; /* chunks that hold a slot */
-    uint32_t worker_count, runnable_owners, runnable_jobs, capped_jobs;
+    uint32_t worker_count;
+    uint32_t runnable_owners, runnable_jobs; /* owners in `runnable`, and runnable jobs of these */
+    uint32_t capped_jobs, held_up_owners;
     struct worker_looks looks; /* by the time at which what they run is to be looked at */
     uint64_t next_job, next_chunk, next_worker;
     uint64_t granted;            /* sum of all input windows */
@@ -334,11 +338,11 @@ bool order_next_is_head(const struct job *job);
 void order_starve(struct core *core, struct job *job, int64_t now_ns);
 /* A worker of this crew is idle: its jobs wait no longer. */
 void order_feed(struct core *core, struct crew *crew, int64_t now_ns);
-/* Do as many workers hold a chunk of it, or of its owner's, as may? */
+/* Do as many workers hold a chunk of it, or of this owner's, as may? */
 bool order_capped(const struct job *job);
-/* The owner's lanes have come below its cap, or up to it: all of its jobs are looked at. */
-void order_owner_freed(struct core *core, struct owner *owner, int64_t now_ns);
-void order_owner_full(struct core *core, struct owner *owner, int64_t now_ns);
+bool order_owner_capped(const struct owner *owner);
+/* Puts the owner into the core's tree, or takes it out, as its jobs and its cap have it now. */
+void order_owner_update(struct core *core, struct owner *owner, int64_t now_ns);
 /* It has another weight or cap than before. */
 void order_owner_changed(struct core *core, struct owner *owner, int64_t now_ns);
 /* Slots that it may use at most. */

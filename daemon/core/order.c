@@ -95,8 +95,12 @@ bool order_has_work(const struct core *core, const struct job *job)
 
 bool order_capped(const struct job *job)
 {
-    return (job->options.slots != 0 && job->lanes >= job->options.slots) ||
-           (job->owner->limits.slots != 0 && job->owner->lanes >= job->owner->limits.slots);
+    return job->options.slots != 0 && job->lanes >= job->options.slots;
+}
+
+bool order_owner_capped(const struct owner *owner)
+{
+    return owner->limits.slots != 0 && owner->lanes >= owner->limits.slots;
 }
 
 /* The owner that is least advanced, its key brought up to date; NULL when none is runnable. */
@@ -161,21 +165,28 @@ static void job_wake(struct core *core, struct job *job, int64_t now_ns)
 static void set_owner_runnable(struct core *core, struct owner *owner, bool runnable, int64_t now_ns)
 {
     owner->runnable = runnable;
-    core->runnable_owners += runnable ? 1 : -1;
     if (!runnable) {
+        core->runnable_owners--;
+        core->runnable_jobs -= owner->runnable_jobs;
         RB_REMOVE(owner_shares, &core->runnable, owner);
         return;
     }
+    core->runnable_owners++;
+    core->runnable_jobs += owner->runnable_jobs;
     owner_wake(core, owner, now_ns);
     owner->share.key = share_key(&owner->share, now_ns);
     RB_INSERT(owner_shares, &core->runnable, owner);
 }
 
-static void owner_update(struct core *core, struct owner *owner, int64_t now_ns)
+void order_owner_update(struct core *core, struct owner *owner, int64_t now_ns)
 {
-    bool runnable = !RB_EMPTY(&owner->jobs);
-    if (runnable != owner->runnable)
-        set_owner_runnable(core, owner, runnable, now_ns);
+    bool work = owner->runnable_jobs > 0, capped = order_owner_capped(owner);
+    if (owner->held_up != (work && capped)) {
+        owner->held_up = !owner->held_up;
+        core->held_up_owners += owner->held_up ? 1 : -1;
+    }
+    if (owner->runnable != (work && !capped))
+        set_owner_runnable(core, owner, work && !capped, now_ns);
     guarantee_look(core, owner, now_ns);
 }
 
@@ -215,28 +226,25 @@ static void job_update(struct core *core, struct job *job, int64_t now_ns)
     bool work = order_has_work(core, job);
     if (job->starved && (!work || worker_for(job)))
         set_starved(core, job, false);
-    bool held_up = work && !job->starved && order_capped(job);
-    bool runnable = work && !held_up && !job->starved;
-    if (held_up != job->capped) {
-        job->capped = held_up;
-        core->capped_jobs += held_up ? 1 : -1;
-        if (held_up)
-            TAILQ_INSERT_TAIL(&owner->capped, job, capped_link);
-        else
-            TAILQ_REMOVE(&owner->capped, job, capped_link);
+    bool capped = work && !job->starved && order_capped(job);
+    bool runnable = work && !capped && !job->starved;
+    if (capped != job->capped) {
+        job->capped = capped;
+        core->capped_jobs += capped ? 1 : -1;
     }
     if (runnable == job->runnable)
         return;
     job->runnable = runnable;
+    if (owner->runnable)
+        core->runnable_jobs += runnable ? 1 : -1;
+    owner->runnable_jobs += runnable ? 1 : -1;
     if (runnable) {
-        core->runnable_jobs++;
         job_wake(core, job, now_ns);
         job->share.key = share_key(&job->share, now_ns);
         RB_INSERT(job_shares, &owner->jobs, job);
         if (job->lasting)
             insert_lasting(owner, job);
     } else {
-        core->runnable_jobs--;
         RB_REMOVE(job_shares, &owner->jobs, job);
         if (job->lasting)
             TAILQ_REMOVE(&owner->lasting, job, lasting_link);
@@ -246,7 +254,7 @@ static void job_update(struct core *core, struct job *job, int64_t now_ns)
 void order_update(struct core *core, struct job *job, int64_t now_ns)
 {
     job_update(core, job, now_ns);
-    owner_update(core, job->owner, now_ns);
+    order_owner_update(core, job->owner, now_ns);
 }
 
 void order_starve(struct core *core, struct job *job, int64_t now_ns)
@@ -264,31 +272,10 @@ void order_feed(struct core *core, struct crew *crew, int64_t now_ns)
     }
 }
 
-void order_owner_freed(struct core *core, struct owner *owner, int64_t now_ns)
-{
-    struct job *job, *next;
-    for (job = TAILQ_FIRST(&owner->capped); job != NULL; job = next) {
-        next = TAILQ_NEXT(job, capped_link);
-        job_update(core, job, now_ns);
-    }
-    owner_update(core, owner, now_ns);
-}
-
-void order_owner_full(struct core *core, struct owner *owner, int64_t now_ns)
-{
-    struct job *job, *next;
-    for (job = RB_MIN(job_shares, &owner->jobs); job != NULL; job = next) {
-        next = RB_NEXT(job_shares, &owner->jobs, job);
-        job_update(core, job, now_ns);
-    }
-    owner_update(core, owner, now_ns);
-}
-
 void order_owner_changed(struct core *core, struct owner *owner, int64_t now_ns)
 {
     owner->lanes_before = owner->lanes;
-    order_owner_freed(core, owner, now_ns);
-    order_owner_full(core, owner, now_ns);
+    order_owner_update(core, owner, now_ns);
     if (owner->runnable)
         RB_REMOVE(owner_shares, &core->runnable, owner);
     share_advance(&owner->share, now_ns); /* what ran until now is charged with the old weight */
