@@ -113,13 +113,21 @@ static void look_in_time(struct core *core, const struct chunk *running, int64_t
     look_by(core, running->worker, look_ns);
 }
 
+/* What the chunk counts for in the order when it starts: where nothing is known of it, what a chunk should
+ * take.
+ */
+static int64_t in_order_ns(const struct core *core, const struct chunk *chunk)
+{
+    return chunk->expected_ns > 0 ? chunk->expected_ns : core->config.chunk_target_ns;
+}
+
 /* The chunk takes its slot: it is the first of its worker now. */
 static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
 {
     struct job *job = chunk->job;
     chunk->started_ns = now_ns;
-    share_start(&job->share, now_ns);
-    share_start(&job->owner->share, now_ns);
+    share_start(&job->share, in_order_ns(core, chunk), now_ns);
+    share_start(&job->owner->share, in_order_ns(core, chunk), now_ns);
     job->running++;
     core->running++;
     if (job->owner->unserved)
@@ -138,9 +146,10 @@ static void give_up_slot(struct core *core, struct chunk *chunk, bool correct, i
 {
     struct worker *worker = chunk->worker;
     struct job *job = chunk->job;
-    int64_t correction = correct ? chunk->run_ns - (now_ns - chunk->started_ns) : 0;
-    share_stop(&job->share, correction, now_ns);
-    share_stop(&job->owner->share, correction, now_ns);
+    int64_t elapsed = now_ns - chunk->started_ns, unused = in_order_ns(core, chunk) - elapsed;
+    int64_t correction = correct ? chunk->run_ns - elapsed : 0;
+    share_stop(&job->share, unused, correction, now_ns);
+    share_stop(&job->owner->share, unused, correction, now_ns);
     job->running--;
     core->running--;
     if (job->owner->share.running == 0)
