@@ -144,14 +144,15 @@ RB_HEAD(owner_uids, owner);
 RB_HEAD(owner_shares, owner);
 
 struct owner {
-    RB_ENTRY(owner) uid_link;
-    TAILQ_ENTRY(owner) refused_link; /* in core->refused while `refused` is not empty */
-    RB_ENTRY(owner) share_link;      /* in core->runnable while `runnable` */
+    /* What a walk through the tree reads is together: with many owners each line of it is a cache miss. */
+    RB_ENTRY(owner) share_link; /* in core->runnable while `runnable` */
+    struct share share;
+    uid_t uid;
     bool runnable; /* it has a runnable job, and may have one more slot */
     bool held_up;  /* it has one, and its cap on slots is reached */
-    uid_t uid;
+    RB_ENTRY(owner) uid_link;
+    TAILQ_ENTRY(owner) refused_link; /* in core->refused while `refused` is not empty */
     struct owner_limits limits;
-    struct share share;
     bool unserved;                    /* it has work and nothing runs, since unserved_ns */
     TAILQ_ENTRY(owner) unserved_link; /* in core->unserved while `unserved` */
     int64_t unserved_ns;
@@ -181,9 +182,12 @@ struct session {
 };
 
 struct job {
+    /* What a walk through the tree reads is together, as in an owner. */
+    RB_ENTRY(job) share_link; /* in owner->jobs while `runnable` */
+    int32_t priority;         /* that of its options */
+    struct share share;
     RB_ENTRY(job) ref_link;        /* in its session's, while session is set */
     RB_ENTRY(job) id_link;         /* in core->jobs, likewise */
-    RB_ENTRY(job) share_link;      /* in owner->jobs while `runnable` */
     TAILQ_ENTRY(job) starved_link; /* in crew->starved while `starved` */
     TAILQ_ENTRY(job) lasting_link; /* in owner->lasting while `lasting` and `runnable` */
     TAILQ_ENTRY(job) out_link;     /* in core->outbox while `queued_out` */
@@ -194,7 +198,6 @@ struct job {
     struct owner *owner;
     const void *function;
     struct job_options options;
-    struct share share;
     struct crew *crew; /* whose workers run it; NULL: not known yet */
     bool runnable;     /* it could have a chunk cut: it is in owner->jobs, whatever its owner may */
     bool capped;       /* it could, were it not for its own cap on slots */

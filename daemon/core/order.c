@@ -28,8 +28,8 @@ static int job_id_compare(const struct job *a, const struct job *b)
 
 static int job_share_compare(const struct job *a, const struct job *b)
 {
-    if (a->options.priority != b->options.priority)
-        return a->options.priority > b->options.priority ? -1 : 1;
+    if (a->priority != b->priority)
+        return a->priority > b->priority ? -1 : 1;
     int order = compare_key(&a->share, &b->share);
     return order != 0 ? order : compare_u64(a->id, b->id);
 }
@@ -121,11 +121,11 @@ static struct owner *least_owner(struct core *core, int64_t now_ns)
 static struct job *first_job(struct owner *owner, int32_t priority)
 {
     struct job *job = RB_MIN(job_shares, &owner->jobs);
-    if (job == NULL || job->options.priority == priority)
+    if (job == NULL || job->priority == priority)
         return job;
-    struct job before = {.options.priority = priority, .share.key = -HUGE_VAL};
+    struct job before = {.priority = priority, .share.key = -HUGE_VAL};
     job = RB_NFIND(job_shares, &owner->jobs, &before);
-    return job != NULL && job->options.priority == priority ? job : NULL;
+    return job != NULL && job->priority == priority ? job : NULL;
 }
 
 /* The same among an owner's jobs of one priority. */
@@ -157,7 +157,7 @@ static void owner_wake(struct core *core, struct owner *owner, int64_t now_ns)
 
 static void job_wake(struct core *core, struct job *job, int64_t now_ns)
 {
-    const struct job *least = least_job(job->owner, job->options.priority, now_ns);
+    const struct job *least = least_job(job->owner, job->priority, now_ns);
     double lead = (double)core->config.chunk_target_ns;
     share_wake(&job->share, least != NULL ? least->share.key - lead : job->owner->present, now_ns);
 }
@@ -307,7 +307,7 @@ void order_moved(struct core *core, struct job *job, int64_t now_ns)
 static bool wait_for_older(struct owner *owner, struct job *job, int64_t now_ns)
 {
     struct job *older = TAILQ_FIRST(&owner->lasting);
-    while (older != job && older->options.priority != job->options.priority)
+    while (older != job && older->priority != job->priority)
         older = TAILQ_NEXT(older, lasting_link);
     if (older == job)
         return false;
@@ -325,7 +325,7 @@ struct job *order_pick_of(struct owner *owner, int64_t now_ns)
 {
     if (!owner->runnable)
         return NULL;
-    int32_t priority = RB_MIN(job_shares, &owner->jobs)->options.priority;
+    int32_t priority = RB_MIN(job_shares, &owner->jobs)->priority;
     struct job *job = least_job(owner, priority, now_ns);
     while (job->lasting && wait_for_older(owner, job, now_ns))
         job = least_job(owner, priority, now_ns);

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 struct share {
+    double key;   /* as in the tree; first, so that it can be beside what links it there */
     double vtime; /* virtual ns, as of since_ns */
     int64_t since_ns;
     uint32_t running;     /* chunks that hold a slot */
@@ -26,7 +27,6 @@ struct share {
     int64_t ahead_ns;     /* what these are expected to take still, as of since_ns; never less than 0 */
     int64_t committed_ns; /* expected time of chunks that are queued at workers: no charge, but it counts in
                              the order */
-    double key;           /* as in the tree */
 };
 
 void share_init(struct share *s, uint32_t weight);
