@@ -135,7 +135,13 @@ static const char *check_sent(const struct job *job)
     return NULL;
 }
 
-static const char *check_job(const struct core *core, const struct job *job)
+/* Is its key in the tree no more than what it is now? Sums of doubles may differ by their rounding. */
+static bool in_place(const struct share *share, int64_t now_ns)
+{
+    return share->key <= share_key(share, now_ns) + 1;
+}
+
+static const char *check_job(const struct core *core, const struct job *job, int64_t now_ns)
 {
     const char *wrong = check_input(job);
     if (wrong == NULL)
@@ -157,6 +163,8 @@ static const char *check_job(const struct core *core, const struct job *job)
     CHECK(job->options.slots == 0 || job->lanes <= job->options.slots,
           "a job has more slots than it asked for");
     bool due = job->runnable && job->owner->runnable;
+    CHECK(!job->runnable || in_place(&job->share, now_ns), "a job is behind its place");
+    CHECK(!due || in_place(&job->owner->share, now_ns), "an owner is behind its place");
     CHECK(due || !job->runnable || order_owner_capped(job->owner), "an owner with work is not in the tree");
     CHECK(!due || !slot_free(core), "a job waits while a slot is free");
     bool stuck = job->piece != NULL && job->in_credit + (int64_t)job->in_owed <= 0;
@@ -281,7 +289,7 @@ const char *core_check(const struct core *core, int64_t now_ns)
     uint32_t jobs = 0, running = 0, in_flight = 0, orphans = 0, capped = 0, runnable = 0, held_up = 0;
     struct job *job;
     RB_FOREACH (job, job_ids, (struct job_ids *)&core->jobs) {
-        const char *wrong = check_job(core, job);
+        const char *wrong = check_job(core, job, now_ns);
         if (wrong != NULL)
             return wrong;
         CHECK(job->session != NULL, "an orphan is in the index");

@@ -285,17 +285,20 @@ void order_owner_changed(struct core *core, struct owner *owner, int64_t now_ns)
         RB_INSERT(owner_shares, &core->runnable, owner);
 }
 
+/* Who is further than its key says is put where it belongs when it comes to be the first; see share.h. */
 void order_moved(struct core *core, struct job *job, int64_t now_ns)
 {
     struct owner *owner = job->owner;
-    if (job->runnable) {
+    double key = share_key(&job->share, now_ns);
+    if (job->runnable && key < job->share.key) {
         RB_REMOVE(job_shares, &owner->jobs, job);
-        job->share.key = share_key(&job->share, now_ns);
+        job->share.key = key;
         RB_INSERT(job_shares, &owner->jobs, job);
     }
-    if (owner->runnable) {
+    key = share_key(&owner->share, now_ns);
+    if (owner->runnable && key < owner->share.key) {
         RB_REMOVE(owner_shares, &core->runnable, owner);
-        owner->share.key = share_key(&owner->share, now_ns);
+        owner->share.key = key;
         RB_INSERT(owner_shares, &core->runnable, owner);
     }
 }
