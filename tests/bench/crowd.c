@@ -137,7 +137,7 @@ static int run(struct crowd *crowd)
         if (!ready && crowd->full == crowd->connections * crowd->jobs) {
             ready = true;
             printf("{\"connections\": %u, \"jobs\": %u, \"items\": %" PRIu64 "}\n", crowd->connections,
-                   crowd->connections * crowd->jobs, crowd->connections * crowd->jobs * crowd->items);
+                   crowd->connections * crowd->jobs, crowd->items * crowd->connections * crowd->jobs);
             fflush(stdout);
         }
     }
@@ -168,15 +168,12 @@ int main(int argc, char **argv)
                           .pools = calloc(connections, sizeof(pmap *)),
                           .floods = calloc(connections * jobs, sizeof(struct flood)),
                           .polled = calloc(connections + 1, sizeof(struct pollfd))};
-    if (crowd.pools == NULL || crowd.floods == NULL || crowd.polled == NULL) {
-        complain("memory", strerror(ENOMEM));
-        return 1;
-    }
+    bool memory = crowd.pools != NULL && crowd.floods != NULL && crowd.polled != NULL;
     raise_limit();
-    int rc = start(&crowd, argv[1]);
+    int rc = memory ? start(&crowd, argv[1]) : complain("memory", strerror(ENOMEM));
     if (rc == 0)
         rc = run(&crowd);
-    for (unsigned i = 0; i < crowd.connections; i++)
+    for (unsigned i = 0; crowd.pools != NULL && i < crowd.connections; i++)
         pmap_disconnect(crowd.pools[i]);
     free(crowd.polled);
     free(crowd.floods);
