@@ -103,7 +103,8 @@ bool order_owner_capped(const struct owner *owner)
     return owner->limits.slots != 0 && owner->lanes >= owner->limits.slots;
 }
 
-/* The owner that is least advanced, its key brought up to date; NULL when none is runnable. */
+/* The owner that is least advanced, its key brought up to date; NULL when none is runnable. One that stays
+ * the first is not moved. */
 static struct owner *least_owner(struct core *core, int64_t now_ns)
 {
     struct owner *owner;
@@ -111,6 +112,11 @@ static struct owner *least_owner(struct core *core, int64_t now_ns)
         double key = share_key(&owner->share, now_ns);
         if (key <= owner->share.key)
             break;
+        const struct owner *next = RB_NEXT(owner_shares, &core->runnable, owner);
+        if (next == NULL || key < next->share.key) {
+            owner->share.key = key;
+            break;
+        }
         RB_REMOVE(owner_shares, &core->runnable, owner);
         owner->share.key = key;
         RB_INSERT(owner_shares, &core->runnable, owner);
@@ -136,6 +142,11 @@ static struct job *least_job(struct owner *owner, int32_t priority, int64_t now_
         double key = share_key(&job->share, now_ns);
         if (key <= job->share.key)
             break;
+        const struct job *next = RB_NEXT(job_shares, &owner->jobs, job);
+        if (next == NULL || next->priority != priority || key < next->share.key) {
+            job->share.key = key;
+            break;
+        }
         RB_REMOVE(job_shares, &owner->jobs, job);
         job->share.key = key;
         RB_INSERT(job_shares, &owner->jobs, job);
@@ -289,14 +300,13 @@ void order_owner_changed(struct core *core, struct owner *owner, int64_t now_ns)
 void order_moved(struct core *core, struct job *job, int64_t now_ns)
 {
     struct owner *owner = job->owner;
-    double key = share_key(&job->share, now_ns);
-    if (job->runnable && key < job->share.key) {
+    double key;
+    if (job->runnable && (key = share_key(&job->share, now_ns)) < job->share.key) {
         RB_REMOVE(job_shares, &owner->jobs, job);
         job->share.key = key;
         RB_INSERT(job_shares, &owner->jobs, job);
     }
-    key = share_key(&owner->share, now_ns);
-    if (owner->runnable && key < owner->share.key) {
+    if (owner->runnable && (key = share_key(&owner->share, now_ns)) < owner->share.key) {
         RB_REMOVE(owner_shares, &core->runnable, owner);
         owner->share.key = key;
         RB_INSERT(owner_shares, &core->runnable, owner);
