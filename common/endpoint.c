@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,12 +133,18 @@ static int connect_until(int fd, const struct sockaddr_un *address, int64_t dead
     }
 }
 
-/* The rest of endpoint_probe, with a socket that its caller closes. */
-static int probe_with(int fd, const char *endpoint, int timeout_ms, uid_t *uid, uid_t *folder_uid)
+static struct sockaddr_un address_of(const char *endpoint)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *path = endpoint_path(endpoint);
     memcpy(address.sun_path, path, strlen(path) + 1);
+    return address;
+}
+
+/* The rest of endpoint_probe, with a socket that its caller closes. */
+static int probe_with(int fd, const char *endpoint, int timeout_ms, uid_t *uid, uid_t *folder_uid)
+{
+    struct sockaddr_un address = address_of(endpoint);
     int rc = connect_until(fd, &address, now_ns() + (timeout_ms > 0 ? timeout_ms : 0) * INT64_C(1000000));
     if (rc < 0)
         return rc;
@@ -168,4 +175,22 @@ int endpoint_probe(const char *endpoint, int timeout_ms, uid_t *uid, uid_t *fold
     rc = probe_with(fd, endpoint, timeout_ms, uid, folder_uid);
     close(fd);
     return rc;
+}
+
+bool endpoint_drops(const char *endpoint, int timeout_ms)
+{
+    struct sockaddr_un address = address_of(endpoint);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return false;
+    bool drops = false;
+    struct pollfd item = {.fd = fd, .events = POLLIN};
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 &&
+        poll(&item, 1, timeout_ms) > 0) {
+        char byte;
+        ssize_t got = recv(fd, &byte, 1, 0);
+        drops = got == 0 || (got < 0 && errno == ECONNRESET);
+    }
+    close(fd);
+    return drops;
 }

@@ -4,6 +4,7 @@
 #ifndef PMAP_ENDPOINT_H
 #define PMAP_ENDPOINT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -46,5 +47,11 @@ int endpoint_make_folder(const char *endpoint);
  * negative errno.
  */
 int endpoint_probe(const char *endpoint, int timeout_ms, uid_t *uid, uid_t *folder_uid);
+
+/*
+ * Is a connection to this endpoint, which must be one, closed by the other side without a word? Waits up to
+ * timeout_ms for that or for a word. False also where nobody listens, or the backlog is full.
+ */
+bool endpoint_drops(const char *endpoint, int timeout_ms);
 
 #endif

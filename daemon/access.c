@@ -107,10 +107,13 @@ bool access_list_has(const struct access_list *list, uid_t uid, const gid_t *gro
     return false;
 }
 
-bool config_allows(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count)
+const char *config_keeps_out(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count)
 {
-    return access_list_has(&c->allow, uid, groups, group_count) &&
-           !access_list_has(&c->deny, uid, groups, group_count);
+    if (access_list_has(&c->deny, uid, groups, group_count))
+        return "'deny' of [access] in pmapd's configuration names it, or a group of its";
+    if (!access_list_has(&c->allow, uid, groups, group_count))
+        return "'allow' of [access] in pmapd's configuration names neither it nor a group of its";
+    return NULL;
 }
 
 bool config_is_admin(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count)

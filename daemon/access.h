@@ -1,6 +1,6 @@
 /*
  * The lists of [access] in pmapd.conf(5): "*", user names and @groups, made into numbers once. struct
- * access_list and the questions config_allows and config_is_admin are declared in config.h.
+ * access_list and the questions config_keeps_out and config_is_admin are declared in config.h.
  */
 #ifndef PMAPD_ACCESS_H
 #define PMAPD_ACCESS_H

@@ -249,22 +249,48 @@ struct client *clients_sender(struct clients *c, struct frames *f, bool *first,
     return client;
 }
 
+void clients_say_limit(const struct clients *c, const struct client *client, const char *key, unsigned limit,
+                       char *text, size_t text_size)
+{
+    const char *section =
+        config_limit_section(c->config, client->uid, client->groups, client->group_count, key);
+    if (c->private_pool)
+        snprintf(text, text_size, "the most that a private pool allows (%s = %u)", key, limit);
+    else
+        snprintf(text, text_size, "the most that [%.80s] in pmapd's configuration allows (%s = %u)", section,
+                 key, limit);
+}
+
+/* Why this user may not use the pool; NULL: it may. */
+static const char *keeps_out(const struct clients *c, const struct client *client)
+{
+    if (c->private_pool)
+        return client->uid == geteuid() ? NULL : "it is another user's own";
+    return config_keeps_out(c->config, client->uid, client->groups, client->group_count);
+}
+
 unsigned clients_admit(const struct clients *c, const struct client *client, unsigned sessions, char *text,
                        size_t text_size)
 {
-    if (c->private_pool ? client->uid != geteuid()
-                        : !config_allows(c->config, client->uid, client->groups, client->group_count)) {
-        snprintf(text, text_size, "uid %u may not use this pool", (unsigned)client->uid);
+    const char *why = keeps_out(c, client);
+    if (why != NULL) {
+        snprintf(text, text_size, "uid %u may not use this pool: %s", (unsigned)client->uid, why);
         return PERR_REFUSED;
     }
     struct limits limits = clients_limits(c, client);
-    unsigned limit = (unsigned)limits.connections, open = c->peers[client->fd].who.connections;
-    if (sessions >= limit || open > limit + UNGREETED) {
-        snprintf(text, text_size, "uid %u has %u connections; the limit is %u", (unsigned)client->uid,
-                 sessions >= limit ? sessions : open - 1, limit);
-        return PERR_LIMIT;
-    }
-    return 0;
+    unsigned allowed = (unsigned)limits.connections, room = monitor_most_of_one(c->monitor);
+    unsigned limit = allowed < room ? allowed : room, open = c->peers[client->fd].who.connections;
+    if (sessions < limit && open <= limit + UNGREETED)
+        return 0;
+    char whose[LIMIT_TEXT_MAX];
+    if (limit == allowed)
+        clients_say_limit(c, client, "connections", limit, whose, sizeof whose);
+    else
+        snprintf(whose, sizeof whose, "the most for one user by the descriptors that pmapd may open (%u)",
+                 limit);
+    snprintf(text, text_size, "uid %u has %u connections, %s: close some of them", (unsigned)client->uid,
+             sessions >= limit ? sessions : open - 1, whose);
+    return PERR_LIMIT;
 }
 
 void clients_doom(struct clients *c, struct client *client, int64_t now_ns)

@@ -82,6 +82,14 @@ void clients_watch(struct clients *c, void (*gone)(void *cookie, struct client *
 struct client *clients_sender(struct clients *c, struct frames *f, bool *first,
                               void (*gone)(void *cookie, struct client *client), void *cookie);
 
+/* Room for what clients_say_limit says. */
+enum { LIMIT_TEXT_MAX = 200 };
+
+/* "the most that [user alice] in pmapd's configuration allows (jobs = 10)": where this client's limit of
+ * `key` is set, and what it is. */
+void clients_say_limit(const struct clients *c, const struct client *client, const char *key, unsigned limit,
+                       char *text, size_t text_size);
+
 /*
  * May this client have a session, when its uid has so many? 0, or a PERR_ code with one line for it in text.
  */

@@ -86,6 +86,7 @@ struct config_section {
     bool group;
     id_t id;
     unsigned line;
+    char *name;     /* as in the file: "user alice" */
     uint32_t given; /* a bit for each of keys[] that the section has */
     struct limits limits;
 };
@@ -432,8 +433,10 @@ static int apply_override(const struct reading *r, const struct inifile_section 
     more = reallocarray(c->sections, c->section_count + 1, sizeof(*more));
     if (more == NULL)
         return -ENOMEM;
-    more[c->section_count++] = made;
     c->sections = more;
+    if ((made.name = strdup(section->name)) == NULL)
+        return -ENOMEM;
+    more[c->section_count++] = made;
     return 0;
 }
 
@@ -488,6 +491,8 @@ void config_free(struct config *c)
     access_list_free(&c->allow);
     access_list_free(&c->deny);
     access_list_free(&c->admin);
+    for (size_t i = 0; i < c->section_count; i++)
+        free(c->sections[i].name);
     free(c->sections);
     *c = (struct config){0};
 }
@@ -503,24 +508,53 @@ static void overlay(const struct config_section *section, struct limits *limits)
     }
 }
 
-struct limits config_limits(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count)
+/* The sections that override the defaults for this owner, each NULL where there is none. */
+static void find_sections(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count,
+                          const struct config_section **user, const struct config_section **group)
 {
-    const struct config_section *user = NULL, *group = NULL;
-    struct limits limits = c->defaults;
-
+    *user = *group = NULL;
     for (size_t i = 0; i < c->section_count; i++) {
         const struct config_section *s = &c->sections[i];
 
         if (!s->group && s->id == uid)
-            user = s;
-        for (size_t k = 0; s->group && group == NULL && k < group_count; k++) {
+            *user = s;
+        for (size_t k = 0; s->group && *group == NULL && k < group_count; k++) {
             if (s->id == groups[k])
-                group = s;
+                *group = s;
         }
     }
+}
+
+struct limits config_limits(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count)
+{
+    const struct config_section *user, *group;
+    struct limits limits = c->defaults;
+
+    find_sections(c, uid, groups, group_count, &user, &group);
     if (group != NULL)
         overlay(group, &limits);
     if (user != NULL)
         overlay(user, &limits);
     return limits;
+}
+
+/* Has the section this key of [defaults]? */
+static bool gives(const struct config_section *section, const char *key)
+{
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        if (strcmp(keys[i].section, "defaults") == 0 && strcmp(keys[i].name, key) == 0)
+            return (section->given & UINT32_C(1) << i) != 0;
+    }
+    return false;
+}
+
+const char *config_limit_section(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count,
+                                 const char *key)
+{
+    const struct config_section *user, *group;
+
+    find_sections(c, uid, groups, group_count, &user, &group);
+    if (user != NULL && gives(user, key))
+        return user->name;
+    return group != NULL && gives(group, key) ? group->name : "defaults";
 }

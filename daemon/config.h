@@ -89,8 +89,16 @@ void config_free(struct config *c);
 /* What this owner may have, group overrides judged by the groups given (primary one included). */
 struct limits config_limits(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count);
 
-/* May this uid use the daemon? deny wins over allow. */
-bool config_allows(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count);
+/*
+ * Where the file says what this owner may have of a key such as "jobs": "user alice", "group students", as it
+ * is written there, or "defaults". Good as long as *c.
+ */
+const char *config_limit_section(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count,
+                                 const char *key);
+
+/* Why this uid may not use the daemon, in words that follow a colon; NULL: it may. deny wins over allow.
+ * Static. */
+const char *config_keeps_out(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count);
 
 /* May this uid see and cancel everything? */
 bool config_is_admin(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count);

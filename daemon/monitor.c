@@ -51,7 +51,7 @@ struct owner {
 
 struct monitor {
     const struct config *config;
-    unsigned most; /* connections of all uids together; one uid gets half of that at most */
+    unsigned most; /* connections of all uids together */
     void *pair;    /* libzmq's events come out here */
     int pair_fd;   /* readable, edge-triggered, when something has come to `pair` */
     int stop_fd;   /* eventfd: the thread is to end */
@@ -193,9 +193,13 @@ static size_t owner_place(const struct monitor *m, uid_t uid)
     return low;
 }
 
-static unsigned least(unsigned a, unsigned b)
+/* May this owner have one more connection? Of what the others leave it may take half: so those that flood
+ * leave room for who comes with a few, however many they are. */
+static bool may_connect(const struct monitor *m, const struct owner *owner)
 {
-    return a < b ? a : b;
+    unsigned others = atomic_load(&m->connections) - owner->connections;
+    unsigned left = m->most > others ? m->most - others : 0;
+    return owner->connections < owner->cap && owner->connections < (left + 1) / 2;
 }
 
 /* The owner of a new connection, or NULL when memory is short. Limits are looked up once while it has
@@ -217,7 +221,7 @@ static struct owner *owner_get(struct monitor *m, const struct peer_event *peer)
     memmove(&m->owners[place + 1], &m->owners[place], (m->owner_count - place) * sizeof m->owners[0]);
     m->owners[place] = (struct owner){
         .uid = peer->uid,
-        .cap = limits.connections > 0 ? least(2 * (unsigned)limits.connections, m->most / 2) : 0,
+        .cap = limits.connections > 0 ? 2 * (unsigned)limits.connections : 0,
     };
     m->owner_count++;
     return &m->owners[place];
@@ -330,7 +334,7 @@ static void connection_accepted(struct monitor *m, int fd)
     if (m->table[fd].ends > 0)
         return; /* it is gone, and what was read may be another's */
     struct owner *owner = known ? owner_get(m, &peer) : NULL;
-    bool over = owner && (owner->connections >= owner->cap || atomic_load(&m->connections) >= m->most);
+    bool over = owner && !may_connect(m, owner);
     if (over)
         atomic_fetch_add(&m->cuts, 1);
     if (!owner || over || !connection_open(m, owner, &peer))
@@ -401,6 +405,11 @@ bool monitor_next(struct monitor *monitor, struct peer_event *event)
     *event = told->event;
     free(told);
     return true;
+}
+
+unsigned monitor_most_of_one(const struct monitor *monitor)
+{
+    return monitor->most / 4;
 }
 
 unsigned monitor_connections(const struct monitor *monitor)

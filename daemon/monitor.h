@@ -49,8 +49,9 @@ struct peer_event {
 /*
  * Starts to watch `router` (before it is bound, so that no connection is missed). config: for each uid's
  * limit on connections; borrowed for the monitor's life. A connection over twice the limit, or over half of
- * what the process's limit on descriptors (read here) leaves room for, is shut down at once and never
- * reported; so is one for which there is no memory. All signals must be blocked in the caller, so that they
+ * what the process's limit on descriptors (read here) and the connections of the others leave room for, is
+ * shut down at once and never reported, so that there is always room for who comes with a few; so is one for
+ * which there is no memory. All signals must be blocked in the caller, so that they
  * are in the thread. Returns 0 or a negative errno.
  */
 int monitor_start(void *context, void *router, const struct config *config, struct monitor **monitor);
@@ -61,6 +62,10 @@ int monitor_fd(const struct monitor *monitor);
 
 /* The next event into *event; false when there is none. Broker's thread only. */
 bool monitor_next(struct monitor *monitor, struct peer_event *event);
+
+/* Connections that one uid should have at most, whatever the configuration says: half of what gets it cut
+ * when nobody else has any, so that it can be told before. Any thread. */
+unsigned monitor_most_of_one(const struct monitor *monitor);
 
 /* Connections that are open now, cut ones not counted. Any thread. */
 unsigned monitor_connections(const struct monitor *monitor);

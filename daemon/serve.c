@@ -191,7 +191,10 @@ static const void *find_function(struct broker *broker, struct client *client, c
     int rc = callee_new(&broker->callees, client->uid, m->open.function, zmq_msg_data(call),
                         zmq_msg_size(call), &callee);
     if (rc < 0) {
-        snprintf(text, sizeof text, "the arguments and environments of uid %u's open jobs take over %d MiB",
+        snprintf(text, sizeof text,
+                 "the arguments and environments of uid %u's open jobs take over %d MiB, which is the most: "
+                 "wait until "
+                 "one ends",
                  (unsigned)client->uid, CALLEE_BYTES_MAX >> 20);
         refuse_ref(broker, client, m->open.ref, rc == -EDQUOT ? PERR_LIMIT : PERR_MEMORY,
                    rc == -EDQUOT ? text : protocol_error_text(PERR_MEMORY), now_ns);
@@ -212,8 +215,11 @@ static void refuse_job(struct broker *broker, struct client *client, uint64_t re
     snprintf(text, sizeof text, "%s", protocol_error_text(PERR_MEMORY));
     if (rc == -EDQUOT) {
         code = PERR_LIMIT;
-        snprintf(text, sizeof text, "uid %u has %d open jobs, which is the limit", (unsigned)client->uid,
-                 clients_limits(&broker->clients, client).jobs);
+        unsigned limit = (unsigned)clients_limits(&broker->clients, client).jobs;
+        char whose[LIMIT_TEXT_MAX];
+        clients_say_limit(&broker->clients, client, "jobs", limit, whose, sizeof whose);
+        snprintf(text, sizeof text, "uid %u has %u open jobs, %s: wait until one ends, or cancel one",
+                 (unsigned)client->uid, limit, whose);
     } else if (rc == -EINVAL) {
         code = PERR_OPTION;
         snprintf(text, sizeof text, "the credit for results is out of range");

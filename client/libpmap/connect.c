@@ -148,6 +148,8 @@ static int connect_socket(pmap *pool, int64_t deadline_ns)
         if (rc < 0 && rc != -ETIMEDOUT)
             return rc;
         pool->error = 0;
+        if (endpoint_drops(pool->endpoint, LOOK_AGAIN_MS))
+            return pool_fail(pool, -ECONNRESET, "the daemon at %s closed the connection", pool->endpoint);
         if (clock_ns() >= deadline_ns)
             return no_answer(pool);
         zmq_disconnect(pool->socket, pool->endpoint);

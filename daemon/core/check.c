@@ -140,7 +140,13 @@ static const char *check_sent(const struct job *job)
     return NULL;
 }
 
-static const char *check_job(const struct core *core, const struct job *job)
+/* Is its key in the tree no more than what it is now? Sums of doubles may differ by their rounding. */
+static bool in_place(const struct share *share, int64_t now_ns)
+{
+    return share->key <= share_key(share, now_ns) + 1;
+}
+
+static const char *check_job(const struct core *core, const struct job *job, int64_t now_ns)
 {
     const char *wrong = check_input(job);
     if (wrong == NULL)
@@ -161,8 +167,11 @@ static const char *check_job(const struct core *core, const struct job *job)
           "a job is held up by a cap that is not reached, or the reverse");
     CHECK(job->options.slots == 0 || job->lanes + job->tokens <= job->options.slots,
           "a job has more slots than it asked for");
-    CHECK(job->owner->runnable || !job->runnable, "an owner with work is not in the tree");
-    CHECK(!job->runnable || !slot_free(core), "a job waits while a slot is free");
+    bool due = job->runnable && job->owner->runnable;
+    CHECK(!job->runnable || in_place(&job->share, now_ns), "a job is behind its place");
+    CHECK(!due || in_place(&job->owner->share, now_ns), "an owner is behind its place");
+    CHECK(due || !job->runnable || order_owner_capped(job->owner), "an owner with work is not in the tree");
+    CHECK(!due || !slot_free(core), "a job waits while a slot is free");
     bool stuck = job->piece != NULL && job->in_credit + (int64_t)job->in_owed <= 0;
     CHECK(!stuck || job->in_held != job->piece_cost || job->refused, "a large item gets no credit");
     if (job->session->blocked)
@@ -198,6 +207,9 @@ static const char *check_workers(const struct worker_list *list, uint32_t *worke
               "a worker rests and holds something, or the reverse");
         CHECK(depth == worker->depth, "a worker's chunks do not add up");
         CHECK(queued_ns == worker->queued_ns, "what is queued at a worker does not add up");
+        chunk = TAILQ_FIRST(&worker->chunks);
+        bool waits = depth > 1 && TAILQ_NEXT(chunk, worker_link)->asked == CONTROL_NONE;
+        CHECK(!waits || worker->look_ns != INT64_MAX, "nobody sees to it that what is queued comes back");
         CHECK(worker->list == list, "a worker is in another list than it thinks");
         *chunks += depth + parked;
     }
@@ -280,9 +292,10 @@ const char *core_check(const struct core *core, int64_t now_ns)
 {
     uint64_t queued = 0, held = 0, granted = 0;
     uint32_t jobs = 0, running = 0, in_flight = 0, orphans = 0, capped = 0, runnable = 0, waiting = 0;
+    uint32_t held_up = 0;
     struct job *job;
     RB_FOREACH (job, job_ids, (struct job_ids *)&core->jobs) {
-        const char *wrong = check_job(core, job);
+        const char *wrong = check_job(core, job, now_ns);
         if (wrong != NULL)
             return wrong;
         CHECK(job->session != NULL, "an orphan is in the index");
@@ -293,7 +306,7 @@ const char *core_check(const struct core *core, int64_t now_ns)
         in_flight += job->in_flight;
         running += job->running;
         capped += job->capped;
-        runnable += job->runnable;
+        runnable += job->runnable && job->owner->runnable;
         jobs++;
     }
     const struct job *orphan;
@@ -322,9 +335,16 @@ const char *core_check(const struct core *core, int64_t now_ns)
         owners++;
         owner_lanes_bad += owner->limits.slots != 0 && owner->lanes > owner->limits.slots &&
                            owner->lanes > owner->lanes_before;
-        CHECK(owner->runnable == !RB_EMPTY(&owner->jobs),
-              "an owner is in the tree without work, or the reverse");
+        uint32_t due = 0;
+        RB_FOREACH (job, job_shares, &owner->jobs)
+            due++;
+        CHECK(due == owner->runnable_jobs, "an owner's runnable jobs do not add up");
+        bool full = order_owner_capped(owner);
+        CHECK(owner->runnable == (due > 0 && !full), "an owner is in the tree and may not, or the reverse");
+        CHECK(owner->held_up == (due > 0 && full), "an owner is held up by a cap that is not reached");
+        held_up += owner->held_up;
     }
+    CHECK(held_up == core->held_up_owners, "owners that are held up do not add up");
     CHECK(owners == core->owner_count, "the number of owners does not add up");
     CHECK(owner_lanes_bad == 0, "an owner has more slots than its cap");
 

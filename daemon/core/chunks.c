@@ -9,6 +9,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
+static int worker_look_compare(const struct worker *a, const struct worker *b)
+{
+    if (a->look_ns != b->look_ns)
+        return a->look_ns > b->look_ns ? 1 : -1;
+    return (a->number > b->number) - (a->number < b->number);
+}
+
+RB_GENERATE(worker_looks, worker, look_link, worker_look_compare)
+
 void chunk_free(struct core *core, struct chunk *chunk)
 {
     batch_unref(chunk->items.batch);
@@ -45,20 +54,48 @@ static int64_t target_ns(const struct core *core, int64_t now_ns)
     return crowded ? target_ns / CROWDED_PART : target_ns;
 }
 
+/* When a running chunk is long enough for others to mind; and not before its worker can have begun it. */
+static int64_t long_ns(const struct core *core, const struct chunk *chunk, int64_t now_ns)
+{
+    return chunk->started_ns + 2 * target_ns(core, now_ns) + OVERRUN_NS;
+}
+
+void chunks_stop_looking(struct core *core, struct worker *worker)
+{
+    if (worker->look_ns != INT64_MAX)
+        RB_REMOVE(worker_looks, &core->looks, worker);
+    worker->look_ns = INT64_MAX;
+}
+
+/*
+ * Has the worker looked at by then. A time that was set stays when the chunk that it was for has ended:
+ * whoever looks too early finds out when to look again, so a worker is looked at once in a while and not for
+ * each small chunk, and a look costs O(log workers).
+ */
+static void look_by(struct core *core, struct worker *worker, int64_t look_ns)
+{
+    if (look_ns >= worker->look_ns)
+        return;
+    chunks_stop_looking(core, worker);
+    worker->look_ns = look_ns;
+    RB_INSERT(worker_looks, &core->looks, worker);
+}
+
 /* Others have come: what was begun when there was nobody is looked at soon, too. */
 static void notice_crowd(struct core *core, int64_t now_ns)
 {
     bool was_alone = target_ns(core, now_ns) == core->config.chunk_target_ns;
     core->crowded_ns = now_ns;
-    int64_t soon_ns = now_ns + target_ns(core, now_ns);
-    if (was_alone && soon_ns < core->next_check_ns)
-        core->next_check_ns = soon_ns;
-}
-
-/* When a running chunk is long enough for others to mind; and not before its worker can have begun it. */
-static int64_t long_ns(const struct core *core, const struct chunk *chunk, int64_t now_ns)
-{
-    return chunk->started_ns + 2 * target_ns(core, now_ns) + OVERRUN_NS;
+    if (!was_alone)
+        return;
+    struct worker_list *lists[] = {&core->hungry, &core->full, NULL};
+    for (size_t i = 0; lists[i] != NULL; i++) {
+        struct worker *worker;
+        TAILQ_FOREACH (worker, lists[i], link) {
+            if (TAILQ_FIRST(&worker->chunks)->items.count > 1)
+                look_by(core, worker, now_ns + target_ns(core, now_ns));
+        }
+    }
 }
 
 /*
@@ -73,8 +110,15 @@ static void look_in_time(struct core *core, const struct chunk *running, int64_t
         look_ns = late_ns(running);
     else if (running->items.count > 1)
         look_ns = long_ns(core, running, now_ns);
-    if (look_ns < core->next_check_ns)
-        core->next_check_ns = look_ns;
+    look_by(core, running->worker, look_ns);
+}
+
+/* What the chunk counts for in the order when it starts: where nothing is known of it, what a chunk should
+ * take.
+ */
+static int64_t in_order_ns(const struct core *core, const struct chunk *chunk)
+{
+    return chunk->expected_ns > 0 ? chunk->expected_ns : core->config.chunk_target_ns;
 }
 
 /* The job waits no longer for its first chunk. */
@@ -94,8 +138,8 @@ static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
 {
     struct job *job = chunk->job;
     chunk->started_ns = now_ns;
-    share_start(&job->share, now_ns);
-    share_start(&job->owner->share, now_ns);
+    share_start(&job->share, in_order_ns(core, chunk), now_ns);
+    share_start(&job->owner->share, in_order_ns(core, chunk), now_ns);
     job->running++;
     core->running++;
     if (job->owner->unserved)
@@ -114,11 +158,12 @@ static void give_up_slot(struct core *core, struct chunk *chunk, bool correct, i
 {
     struct worker *worker = chunk->worker;
     struct job *job = chunk->job;
-    int64_t correction = correct ? chunk->run_ns - (now_ns - chunk->started_ns) : 0;
+    int64_t elapsed = now_ns - chunk->started_ns, unused = in_order_ns(core, chunk) - elapsed;
+    int64_t correction = correct ? chunk->run_ns - elapsed : 0;
     if (chunk->borrows)
         lend_end(core, chunk, now_ns);
-    share_stop(&job->share, correction, now_ns);
-    share_stop(&job->owner->share, correction, now_ns);
+    share_stop(&job->share, unused, correction, now_ns);
+    share_stop(&job->owner->share, unused, correction, now_ns);
     job->running--;
     core->running--;
     if (job->owner->share.running == 0)
@@ -155,8 +200,8 @@ void chunks_leave_queue(struct core *core, struct chunk *chunk, bool correct, in
         job->lanes--;
     if (!shares_job(worker, chunk, true)) {
         owner->lanes--;
-        if (owner->limits.slots != 0 && owner->lanes + owner->tokens + 1 == owner->limits.slots)
-            order_owner_freed(core, owner, now_ns);
+        if (owner->held_up)
+            order_owner_update(core, owner, now_ns);
     }
 }
 
@@ -266,11 +311,8 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
 
     if (!shares_job(worker, chunk, false))
         job->lanes++;
-    bool owner_full = false;
-    if (!shares_job(worker, chunk, true)) {
+    if (!shares_job(worker, chunk, true))
         owner->lanes++;
-        owner_full = owner->limits.slots != 0 && owner->lanes + owner->tokens == owner->limits.slots;
-    }
     TAILQ_INSERT_TAIL(&worker->chunks, chunk, worker_link);
     worker->depth++;
     job->in_flight++;
@@ -284,8 +326,6 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
     }
     worker_relist(core, worker, now_ns);
     order_update(core, job, now_ns);
-    if (owner_full)
-        order_owner_full(core, owner, now_ns);
     order_moved(core, job, now_ns);
     return chunk;
 }
@@ -310,15 +350,16 @@ static int64_t room_ahead(const struct core *core, const struct worker *worker, 
 }
 
 /*
- * A job at its cap on slots may still queue more at the workers that hold it; nobody else wants them, or
- * order_pick would have said so.
+ * A job at its cap on slots, or its owner's, may still queue more at the workers that hold it; nobody else
+ * wants them, or order_pick would have said so.
  */
 static struct chunk *top_up(struct core *core, int64_t now_ns)
 {
     struct worker *worker;
     TAILQ_FOREACH (worker, &core->hungry, link) {
         struct job *job = TAILQ_LAST(&worker->chunks, chunk_list)->job;
-        if (!job->capped || !order_has_work(core, job))
+        bool held_up = job->capped || (job->runnable && job->owner->held_up);
+        if (!held_up || !order_has_work(core, job))
             continue;
         int64_t room = room_ahead(core, worker, job, now_ns);
         if (room > 0)
@@ -360,7 +401,7 @@ static struct chunk *dispatch(struct core *core, int64_t now_ns)
             return chunk;
         order_starve(core, job, now_ns); /* the slot is there for the others until a worker is for it */
     }
-    return core->capped_jobs > 0 ? top_up(core, now_ns) : NULL;
+    return core->capped_jobs > 0 || core->held_up_owners > 0 ? top_up(core, now_ns) : NULL;
 }
 
 struct chunk *chunks_dispatch(struct core *core, int64_t now_ns)
@@ -387,9 +428,10 @@ struct chunk *chunks_dispatch(struct core *core, int64_t now_ns)
 /* Does somebody else wait for the slot of this job's chunk, or could its job use a free one? */
 static bool in_the_way(const struct core *core, const struct job *job)
 {
-    if (core->runnable_jobs > (job->runnable ? 1U : 0U))
+    if (core->runnable_jobs > (job->runnable && job->owner->runnable ? 1U : 0U))
         return true;
-    return job->queued_items == 0 && slot_free(core) && worker_for(job) && !order_capped(job);
+    return job->queued_items == 0 && slot_free(core) && worker_for(job) && !order_capped(job) &&
+           !order_owner_capped(job->owner);
 }
 
 /* Looks at what one worker runs; returns when to look again. */
@@ -421,8 +463,8 @@ static int64_t check_worker(struct core *core, struct worker *worker, int64_t no
 
 int64_t core_deadline(const struct core *core)
 {
-    bool busy = !TAILQ_EMPTY(&core->hungry) || !TAILQ_EMPTY(&core->full);
-    int64_t due_ns = busy ? core->next_check_ns : INT64_MAX;
+    const struct worker *next = RB_MIN(worker_looks, (struct worker_looks *)&core->looks);
+    int64_t due_ns = next != NULL && core->running > 0 ? next->look_ns : INT64_MAX;
     int64_t workers_ns = workers_deadline(core), guarantee_ns = guarantee_deadline(core);
     if (workers_ns < due_ns)
         due_ns = workers_ns;
@@ -433,16 +475,10 @@ void core_tick(struct core *core, int64_t now_ns)
 {
     settle_last_action(core);
     workers_tick(core, now_ns);
-    if (now_ns < core->next_check_ns)
-        return;
-    core->next_check_ns = INT64_MAX;
-    struct worker_list *lists[] = {&core->hungry, &core->full, NULL};
-    for (size_t i = 0; lists[i] != NULL; i++) {
-        struct worker *worker;
-        TAILQ_FOREACH (worker, lists[i], link) {
-            int64_t again = check_worker(core, worker, now_ns);
-            if (again < core->next_check_ns)
-                core->next_check_ns = again;
-        }
+    struct worker *worker;
+    while ((worker = RB_MIN(worker_looks, &core->looks)) != NULL && worker->look_ns <= now_ns) {
+        chunks_stop_looking(core, worker);
+        if (worker->depth > 0)
+            look_by(core, worker, check_worker(core, worker, now_ns));
     }
 }

@@ -81,7 +81,7 @@ struct core *core_new(const struct core_config *config)
     TAILQ_INIT(&core->resting);
     TAILQ_INIT(&core->stopping);
     LIST_INIT(&core->over);
-    core->next_check_ns = INT64_MAX;
+    RB_INIT(&core->looks);
     core->spare_segments.size = sizeof(struct segment);
     core->spare_blocks.size = sizeof(struct block);
     core->spare_chunks.size = sizeof(struct chunk);
@@ -157,7 +157,6 @@ static struct owner *owner_get(struct core *core, uid_t uid, const struct owner_
     share_init(&owner->share, limits->weight);
     RB_INIT(&owner->jobs);
     TAILQ_INIT(&owner->lasting);
-    TAILQ_INIT(&owner->capped);
     TAILQ_INIT(&owner->refused);
     RB_INSERT(owner_uids, &core->owners, owner);
     core->owner_count++;

@@ -111,6 +111,8 @@ TAILQ_HEAD(chunk_list, chunk);
 struct worker {
     TAILQ_ENTRY(worker) link;      /* in its crew's idle or stuffed, in hungry, full or stopping */
     TAILQ_ENTRY(worker) rest_link; /* in core->resting while `resting` */
+    RB_ENTRY(worker) look_link;    /* in core->looks while look_ns is a time */
+    uint64_t number;               /* so that equal times have an order, and the same in each run */
     struct worker_list *list;
     struct crew *crew;
     void *cookie;
@@ -119,12 +121,14 @@ struct worker {
     uint32_t depth;           /* chunks, without parked ones */
     uint32_t parked_count;
     int64_t queued_ns; /* expected time of all but the first */
+    int64_t look_ns;   /* when it is to be looked at: as soon as there may be a reason; INT64_MAX: never */
     bool resting;      /* a process that holds nothing */
     int64_t born_ns, idle_since_ns;
     uint64_t served; /* id of the lasting job that it ran last; 0: none */
     uint64_t ran;    /* chunks */
 };
 TAILQ_HEAD(worker_list, worker);
+RB_HEAD(worker_looks, worker);
 
 /* Workers that are alike: the threads, or processes of one identity. */
 struct crew {
@@ -148,13 +152,15 @@ RB_HEAD(owner_uids, owner);
 RB_HEAD(owner_shares, owner);
 
 struct owner {
+    /* What a walk through the tree reads is together: with many owners each line of it is a cache miss. */
+    RB_ENTRY(owner) share_link; /* in core->runnable while `runnable` */
+    struct share share;
+    uid_t uid;
+    bool runnable; /* it has a runnable job, and may have one more slot */
+    bool held_up;  /* it has one, and its cap on slots is reached */
     RB_ENTRY(owner) uid_link;
     TAILQ_ENTRY(owner) refused_link; /* in core->refused while `refused` is not empty */
-    RB_ENTRY(owner) share_link;      /* in core->runnable while `runnable` */
-    uid_t uid;
     struct owner_limits limits;
-    struct share share;
-    bool runnable;
     bool unserved;                    /* it has work and nothing runs, since unserved_ns */
     TAILQ_ENTRY(owner) unserved_link; /* in core->unserved while `unserved` */
     int64_t unserved_ns;
@@ -163,7 +169,7 @@ struct owner {
     double present;                    /* virtual time of the job that was served last */
     struct job_shares jobs;            /* those that could have a chunk cut */
     TAILQ_HEAD(job_list, job) lasting; /* those of them that are lasting, the oldest first */
-    TAILQ_HEAD(, job) capped;          /* those that could, were it not for a cap on slots */
+    uint32_t runnable_jobs;            /* in `jobs` */
     uint32_t sessions, open_jobs;
     uint32_t lanes;            /* workers that hold a chunk of this owner's */
     uint32_t tokens;           /* slots that its chunks have borrowed */
@@ -196,10 +202,12 @@ struct session {
 };
 
 struct job {
+    /* What a walk through the tree reads is together, as in an owner. */
+    RB_ENTRY(job) share_link; /* in owner->jobs while `runnable` */
+    int32_t priority;         /* that of its options */
+    struct share share;
     RB_ENTRY(job) ref_link;        /* in its session's, while session is set */
     RB_ENTRY(job) id_link;         /* in core->jobs, likewise */
-    RB_ENTRY(job) share_link;      /* in owner->jobs while `runnable` */
-    TAILQ_ENTRY(job) capped_link;  /* in owner->capped while `capped` */
     TAILQ_ENTRY(job) starved_link; /* in crew->starved while `starved` */
     TAILQ_ENTRY(job) lasting_link; /* in owner->lasting while `lasting` and `runnable` */
     TAILQ_ENTRY(job) out_link;     /* in core->outbox while `queued_out` */
@@ -210,9 +218,10 @@ struct job {
     struct owner *owner;
     const void *function;
     struct job_options options;
-    struct share share;
     struct crew *crew; /* whose workers run it; NULL: not known yet */
-    bool runnable, capped, starved, queued_out, opened, cancelled, refused;
+    bool runnable;     /* it could have a chunk cut: it is in owner->jobs, whatever its owner may */
+    bool capped;       /* it could, were it not for its own cap on slots */
+    bool starved, queued_out, opened, cancelled, refused;
     bool process, lasting, exact, tell_over; /* as job_request has it */
     bool measured;                           /* item_ns is of this job's own items */
     bool started;                            /* its first chunk has been */
@@ -302,9 +311,11 @@ struct core {
     uint32_t resting_count;
     uint32_t running; /* slots in use: by chunks, and lent to them */
     uint32_t tokens;  /* the lent ones */
-    uint32_t worker_count, runnable_owners, runnable_jobs, capped_jobs;
-    int64_t next_check_ns; /* when running chunks are to be looked at */
-    uint64_t next_job, next_chunk;
+    uint32_t worker_count;
+    uint32_t runnable_owners, runnable_jobs; /* owners in `runnable`, and runnable jobs of these */
+    uint32_t capped_jobs, held_up_owners;
+    struct worker_looks looks; /* by the time at which what they run is to be looked at */
+    uint64_t next_job, next_chunk, next_worker;
     uint64_t granted;            /* sum of all input windows */
     struct job *oversized;       /* the job that may hold more than the daemon's limit for one large item */
     TAILQ_HEAD(, owner) refused; /* those with refused jobs, who has waited longest first */
@@ -332,6 +343,7 @@ RB_PROTOTYPE(job_ids, job, id_link, job_id_compare)
 RB_PROTOTYPE(job_shares, job, share_link, job_share_compare)
 RB_PROTOTYPE(owner_uids, owner, uid_link, owner_uid_compare)
 RB_PROTOTYPE(owner_shares, owner, share_link, owner_share_compare)
+RB_PROTOTYPE(worker_looks, worker, look_link, worker_look_compare)
 
 /*** core.c ***/
 
@@ -357,11 +369,11 @@ bool order_next_is_head(const struct job *job);
 void order_starve(struct core *core, struct job *job, int64_t now_ns);
 /* A worker of this crew is idle: its jobs wait no longer. */
 void order_feed(struct core *core, struct crew *crew, int64_t now_ns);
-/* Do as many workers hold a chunk of it, or of its owner's, as may? */
+/* Do as many workers hold a chunk of it, or of this owner's, as may? */
 bool order_capped(const struct job *job);
-/* The owner's lanes have come below its cap, or up to it: all of its jobs are looked at. */
-void order_owner_freed(struct core *core, struct owner *owner, int64_t now_ns);
-void order_owner_full(struct core *core, struct owner *owner, int64_t now_ns);
+bool order_owner_capped(const struct owner *owner);
+/* Puts the owner into the core's tree, or takes it out, as its jobs and its cap have it now. */
+void order_owner_update(struct core *core, struct owner *owner, int64_t now_ns);
 /* It has another weight or cap than before. */
 void order_owner_changed(struct core *core, struct owner *owner, int64_t now_ns);
 /* Slots that it may use at most. */
@@ -533,6 +545,8 @@ void chunks_leave_worker(struct core *core, struct chunk *chunk, bool correct, i
 struct chunk *chunks_dispatch(struct core *core, int64_t now_ns);
 /* Asks for something to be sent to the chunk's worker, unless something as strong was. */
 void chunks_control(struct core *core, struct chunk *chunk, enum control control);
+/* The worker is not looked at any more. */
+void chunks_stop_looking(struct core *core, struct worker *worker);
 /* Asks for all that the job has at workers: what was begun is to stop where it can, the rest to come back. */
 void chunks_call_back(struct core *core, struct job *job);
 

@@ -81,6 +81,7 @@ int core_job_open(struct core *core, struct session *session, const struct job_r
     job->owner = owner;
     job->function = request->function;
     job->options = request->options;
+    job->priority = request->options.priority;
     job->process = request->process;
     job->lasting = request->lasting;
     job->exact = request->exact && request->options.chunksize > 0;

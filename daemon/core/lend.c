@@ -14,11 +14,6 @@
 
 /*** Counting ***/
 
-static bool owner_is_full(const struct owner *owner)
-{
-    return owner->limits.slots != 0 && owner->lanes + owner->tokens >= owner->limits.slots;
-}
-
 static void charge(struct core *core, struct chunk *chunk, int64_t now_ns)
 {
     struct job *job = chunk->job;
@@ -34,16 +29,15 @@ static void set_tokens(struct core *core, struct chunk *chunk, uint32_t tokens, 
 {
     struct job *job = chunk->job;
     struct owner *owner = job->owner;
-    bool was_full = owner_is_full(owner);
     uint32_t change = tokens - chunk->tokens; /* less than none: it wraps, as do the sums */
     charge(core, chunk, now_ns);
     for (uint32_t i = chunk->tokens; i < tokens; i++) {
-        share_start(&job->share, now_ns);
-        share_start(&owner->share, now_ns);
+        share_start(&job->share, 0, now_ns);
+        share_start(&owner->share, 0, now_ns);
     }
     for (uint32_t i = tokens; i < chunk->tokens; i++) {
-        share_stop(&job->share, 0, now_ns);
-        share_stop(&owner->share, 0, now_ns);
+        share_stop(&job->share, 0, 0, now_ns);
+        share_stop(&owner->share, 0, 0, now_ns);
     }
     chunk->tokens = tokens;
     job->tokens += change;
@@ -51,10 +45,8 @@ static void set_tokens(struct core *core, struct chunk *chunk, uint32_t tokens, 
     owner->tokens += change;
     core->tokens += change;
     core->running += change;
-    if (was_full && !owner_is_full(owner))
-        order_owner_freed(core, owner, now_ns);
-    else if (!was_full && owner_is_full(owner))
-        order_owner_full(core, owner, now_ns);
+    if (owner->limits.slots != 0)
+        order_owner_update(core, owner, now_ns);
 }
 
 static void change_tokens(struct core *core, struct chunk *chunk, uint32_t tokens, int64_t now_ns)
@@ -140,17 +132,6 @@ static uint32_t wanted_slots(const struct core *core, uint32_t most)
     return wanted < most ? (uint32_t)wanted : most;
 }
 
-/* Is there a job of this owner's that only the owner's cap keeps from a slot? */
-static bool anyone_capped(const struct owner *owner)
-{
-    const struct job *job;
-    TAILQ_FOREACH (job, &owner->capped, capped_link) {
-        if (room_below(job->options.slots, job->lanes + job->tokens) > 0)
-            return true;
-    }
-    return false;
-}
-
 /* Is it only for what was lent that the job, or another one of its owner's, must not have a slot, or that the
  * owner has more than he may? */
 static bool is_in_own_way(const struct job *job)
@@ -162,7 +143,7 @@ static bool is_in_own_way(const struct job *job)
         return false;
     if (job->capped && room_below(job->options.slots, job->lanes) > 0)
         return true;
-    return owner_is_full(owner) && anyone_capped(owner);
+    return owner->held_up;
 }
 
 /*** Calling back ***/

@@ -28,8 +28,8 @@ static int job_id_compare(const struct job *a, const struct job *b)
 
 static int job_share_compare(const struct job *a, const struct job *b)
 {
-    if (a->options.priority != b->options.priority)
-        return a->options.priority > b->options.priority ? -1 : 1;
+    if (a->priority != b->priority)
+        return a->priority > b->priority ? -1 : 1;
     int order = compare_key(&a->share, &b->share);
     return order != 0 ? order : compare_u64(a->id, b->id);
 }
@@ -95,12 +95,16 @@ bool order_has_work(const struct core *core, const struct job *job)
 
 bool order_capped(const struct job *job)
 {
-    return (job->options.slots != 0 && job->lanes + job->tokens >= job->options.slots) ||
-           (job->owner->limits.slots != 0 &&
-            job->owner->lanes + job->owner->tokens >= job->owner->limits.slots);
+    return job->options.slots != 0 && job->lanes + job->tokens >= job->options.slots;
 }
 
-/* The owner that is least advanced, its key brought up to date; NULL when none is runnable. */
+bool order_owner_capped(const struct owner *owner)
+{
+    return owner->limits.slots != 0 && owner->lanes + owner->tokens >= owner->limits.slots;
+}
+
+/* The owner that is least advanced, its key brought up to date; NULL when none is runnable. One that stays
+ * the first is not moved. */
 static struct owner *least_owner(struct core *core, int64_t now_ns)
 {
     struct owner *owner;
@@ -108,6 +112,11 @@ static struct owner *least_owner(struct core *core, int64_t now_ns)
         double key = share_key(&owner->share, now_ns);
         if (key <= owner->share.key)
             break;
+        const struct owner *next = RB_NEXT(owner_shares, &core->runnable, owner);
+        if (next == NULL || key < next->share.key) {
+            owner->share.key = key;
+            break;
+        }
         RB_REMOVE(owner_shares, &core->runnable, owner);
         owner->share.key = key;
         RB_INSERT(owner_shares, &core->runnable, owner);
@@ -118,11 +127,11 @@ static struct owner *least_owner(struct core *core, int64_t now_ns)
 static struct job *first_job(struct owner *owner, int32_t priority)
 {
     struct job *job = RB_MIN(job_shares, &owner->jobs);
-    if (job == NULL || job->options.priority == priority)
+    if (job == NULL || job->priority == priority)
         return job;
-    struct job before = {.options.priority = priority, .share.key = -HUGE_VAL};
+    struct job before = {.priority = priority, .share.key = -HUGE_VAL};
     job = RB_NFIND(job_shares, &owner->jobs, &before);
-    return job != NULL && job->options.priority == priority ? job : NULL;
+    return job != NULL && job->priority == priority ? job : NULL;
 }
 
 /* The same among an owner's jobs of one priority. */
@@ -133,6 +142,11 @@ static struct job *least_job(struct owner *owner, int32_t priority, int64_t now_
         double key = share_key(&job->share, now_ns);
         if (key <= job->share.key)
             break;
+        const struct job *next = RB_NEXT(job_shares, &owner->jobs, job);
+        if (next == NULL || next->priority != priority || key < next->share.key) {
+            job->share.key = key;
+            break;
+        }
         RB_REMOVE(job_shares, &owner->jobs, job);
         job->share.key = key;
         RB_INSERT(job_shares, &owner->jobs, job);
@@ -154,7 +168,7 @@ static void owner_wake(struct core *core, struct owner *owner, int64_t now_ns)
 
 static void job_wake(struct core *core, struct job *job, int64_t now_ns)
 {
-    const struct job *least = least_job(job->owner, job->options.priority, now_ns);
+    const struct job *least = least_job(job->owner, job->priority, now_ns);
     double lead = (double)core->config.chunk_target_ns;
     share_wake(&job->share, least != NULL ? least->share.key - lead : job->owner->present, now_ns);
 }
@@ -162,21 +176,28 @@ static void job_wake(struct core *core, struct job *job, int64_t now_ns)
 static void set_owner_runnable(struct core *core, struct owner *owner, bool runnable, int64_t now_ns)
 {
     owner->runnable = runnable;
-    core->runnable_owners += runnable ? 1 : -1;
     if (!runnable) {
+        core->runnable_owners--;
+        core->runnable_jobs -= owner->runnable_jobs;
         RB_REMOVE(owner_shares, &core->runnable, owner);
         return;
     }
+    core->runnable_owners++;
+    core->runnable_jobs += owner->runnable_jobs;
     owner_wake(core, owner, now_ns);
     owner->share.key = share_key(&owner->share, now_ns);
     RB_INSERT(owner_shares, &core->runnable, owner);
 }
 
-static void owner_update(struct core *core, struct owner *owner, int64_t now_ns)
+void order_owner_update(struct core *core, struct owner *owner, int64_t now_ns)
 {
-    bool runnable = !RB_EMPTY(&owner->jobs);
-    if (runnable != owner->runnable)
-        set_owner_runnable(core, owner, runnable, now_ns);
+    bool work = owner->runnable_jobs > 0, capped = order_owner_capped(owner);
+    if (owner->held_up != (work && capped)) {
+        owner->held_up = !owner->held_up;
+        core->held_up_owners += owner->held_up ? 1 : -1;
+    }
+    if (owner->runnable != (work && !capped))
+        set_owner_runnable(core, owner, work && !capped, now_ns);
     guarantee_look(core, owner, now_ns);
 }
 
@@ -216,28 +237,25 @@ static void job_update(struct core *core, struct job *job, int64_t now_ns)
     bool work = order_has_work(core, job);
     if (job->starved && (!work || worker_for(job)))
         set_starved(core, job, false);
-    bool held_up = work && !job->starved && order_capped(job);
-    bool runnable = work && !held_up && !job->starved;
-    if (held_up != job->capped) {
-        job->capped = held_up;
-        core->capped_jobs += held_up ? 1 : -1;
-        if (held_up)
-            TAILQ_INSERT_TAIL(&owner->capped, job, capped_link);
-        else
-            TAILQ_REMOVE(&owner->capped, job, capped_link);
+    bool capped = work && !job->starved && order_capped(job);
+    bool runnable = work && !capped && !job->starved;
+    if (capped != job->capped) {
+        job->capped = capped;
+        core->capped_jobs += capped ? 1 : -1;
     }
     if (runnable == job->runnable)
         return;
     job->runnable = runnable;
+    if (owner->runnable)
+        core->runnable_jobs += runnable ? 1 : -1;
+    owner->runnable_jobs += runnable ? 1 : -1;
     if (runnable) {
-        core->runnable_jobs++;
         job_wake(core, job, now_ns);
         job->share.key = share_key(&job->share, now_ns);
         RB_INSERT(job_shares, &owner->jobs, job);
         if (job->lasting)
             insert_lasting(owner, job);
     } else {
-        core->runnable_jobs--;
         RB_REMOVE(job_shares, &owner->jobs, job);
         if (job->lasting)
             TAILQ_REMOVE(&owner->lasting, job, lasting_link);
@@ -247,7 +265,7 @@ static void job_update(struct core *core, struct job *job, int64_t now_ns)
 void order_update(struct core *core, struct job *job, int64_t now_ns)
 {
     job_update(core, job, now_ns);
-    owner_update(core, job->owner, now_ns);
+    order_owner_update(core, job->owner, now_ns);
 }
 
 void order_starve(struct core *core, struct job *job, int64_t now_ns)
@@ -265,31 +283,10 @@ void order_feed(struct core *core, struct crew *crew, int64_t now_ns)
     }
 }
 
-void order_owner_freed(struct core *core, struct owner *owner, int64_t now_ns)
-{
-    struct job *job, *next;
-    for (job = TAILQ_FIRST(&owner->capped); job != NULL; job = next) {
-        next = TAILQ_NEXT(job, capped_link);
-        job_update(core, job, now_ns);
-    }
-    owner_update(core, owner, now_ns);
-}
-
-void order_owner_full(struct core *core, struct owner *owner, int64_t now_ns)
-{
-    struct job *job, *next;
-    for (job = RB_MIN(job_shares, &owner->jobs); job != NULL; job = next) {
-        next = RB_NEXT(job_shares, &owner->jobs, job);
-        job_update(core, job, now_ns);
-    }
-    owner_update(core, owner, now_ns);
-}
-
 void order_owner_changed(struct core *core, struct owner *owner, int64_t now_ns)
 {
     owner->lanes_before = owner->lanes;
-    order_owner_freed(core, owner, now_ns);
-    order_owner_full(core, owner, now_ns);
+    order_owner_update(core, owner, now_ns);
     if (owner->runnable)
         RB_REMOVE(owner_shares, &core->runnable, owner);
     share_advance(&owner->share, now_ns); /* what ran until now is charged with the old weight */
@@ -299,17 +296,19 @@ void order_owner_changed(struct core *core, struct owner *owner, int64_t now_ns)
         RB_INSERT(owner_shares, &core->runnable, owner);
 }
 
+/* Who is further than its key says is put where it belongs when it comes to be the first; see share.h. */
 void order_moved(struct core *core, struct job *job, int64_t now_ns)
 {
     struct owner *owner = job->owner;
-    if (job->runnable) {
+    double key;
+    if (job->runnable && (key = share_key(&job->share, now_ns)) < job->share.key) {
         RB_REMOVE(job_shares, &owner->jobs, job);
-        job->share.key = share_key(&job->share, now_ns);
+        job->share.key = key;
         RB_INSERT(job_shares, &owner->jobs, job);
     }
-    if (owner->runnable) {
+    if (owner->runnable && (key = share_key(&owner->share, now_ns)) < owner->share.key) {
         RB_REMOVE(owner_shares, &core->runnable, owner);
-        owner->share.key = share_key(&owner->share, now_ns);
+        owner->share.key = key;
         RB_INSERT(owner_shares, &core->runnable, owner);
     }
 }
@@ -321,7 +320,7 @@ void order_moved(struct core *core, struct job *job, int64_t now_ns)
 static bool wait_for_older(struct owner *owner, struct job *job, int64_t now_ns)
 {
     struct job *older = TAILQ_FIRST(&owner->lasting);
-    while (older != job && older->options.priority != job->options.priority)
+    while (older != job && older->priority != job->priority)
         older = TAILQ_NEXT(older, lasting_link);
     if (older == job)
         return false;
@@ -339,7 +338,7 @@ struct job *order_pick_of(struct owner *owner, int64_t now_ns)
 {
     if (!owner->runnable)
         return NULL;
-    int32_t priority = RB_MIN(job_shares, &owner->jobs)->options.priority;
+    int32_t priority = RB_MIN(job_shares, &owner->jobs)->priority;
     struct job *job = least_job(owner, priority, now_ns);
     while (job->lasting && wait_for_older(owner, job, now_ns))
         job = least_job(owner, priority, now_ns);

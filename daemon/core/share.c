@@ -9,23 +9,30 @@ void share_init(struct share *s, uint32_t weight)
     s->weight = weight != 0 ? weight : 1;
 }
 
+/* Slot time since since_ns. */
+static int64_t passed_ns(const struct share *s, int64_t now_ns)
+{
+    return (int64_t)s->running * (now_ns - s->since_ns);
+}
+
 void share_advance(struct share *s, int64_t now_ns)
 {
-    int64_t passed_ns = (int64_t)s->running * (now_ns - s->since_ns);
-    s->used_ns += passed_ns;
-    s->vtime += (double)passed_ns / s->weight;
+    int64_t used_ns = passed_ns(s, now_ns);
+    s->used_ns += used_ns;
+    s->vtime += (double)used_ns / s->weight;
+    s->ahead_ns = used_ns < s->ahead_ns ? s->ahead_ns - used_ns : 0;
     s->since_ns = now_ns;
 }
 
 int64_t share_used(const struct share *s, int64_t now_ns)
 {
-    return s->used_ns + (int64_t)s->running * (now_ns - s->since_ns);
+    return s->used_ns + passed_ns(s, now_ns);
 }
 
 double share_key(const struct share *s, int64_t now_ns)
 {
-    return s->vtime +
-           ((double)s->running * (double)(now_ns - s->since_ns) + (double)s->committed_ns) / s->weight;
+    int64_t used_ns = passed_ns(s, now_ns), counts_ns = used_ns > s->ahead_ns ? used_ns : s->ahead_ns;
+    return s->vtime + (double)(counts_ns + s->committed_ns) / s->weight;
 }
 
 void share_wake(struct share *s, double present, int64_t now_ns)
@@ -41,15 +48,21 @@ void share_commit(struct share *s, int64_t expected_ns)
     s->committed_ns += expected_ns;
 }
 
-void share_start(struct share *s, int64_t now_ns)
+void share_start(struct share *s, int64_t expected_ns, int64_t now_ns)
 {
     share_advance(s, now_ns);
     s->running++;
+    s->ahead_ns += expected_ns;
 }
 
-void share_stop(struct share *s, int64_t correction_ns, int64_t now_ns)
+void share_stop(struct share *s, int64_t unused_ns, int64_t correction_ns, int64_t now_ns)
 {
     share_advance(s, now_ns);
     s->running--;
+    /* A chunk that took longer than expected has used up what the others have ahead: then it is all gone. */
+    if (unused_ns > 0)
+        s->ahead_ns = unused_ns < s->ahead_ns ? s->ahead_ns - unused_ns : 0;
+    if (s->running == 0)
+        s->ahead_ns = 0;
     s->vtime += (double)correction_ns / s->weight;
 }

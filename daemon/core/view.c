@@ -66,9 +66,9 @@ static bool client_is_stuck(const struct job *job)
 /* What a job waits for that has a crew, and work. */
 static enum job_waits waits_with_work(const struct core *core, const struct job *job)
 {
-    if (job->options.slots != 0 && job->lanes >= job->options.slots)
-        return WAITS_JOB_SLOTS;
     if (order_capped(job))
+        return WAITS_JOB_SLOTS;
+    if (order_owner_capped(job->owner))
         return WAITS_OWNER_SLOTS;
     if (!job->starved)
         return WAITS_TURN;

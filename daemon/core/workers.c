@@ -138,6 +138,8 @@ int core_worker_add(struct core *core, struct crew *crew, void *cookie, int64_t 
     worker->cookie = cookie;
     worker->crew = crew != NULL ? crew : &core->threads;
     worker->born_ns = now_ns;
+    worker->number = ++core->next_worker;
+    worker->look_ns = INT64_MAX;
     TAILQ_INIT(&worker->chunks);
     TAILQ_INIT(&worker->parked);
     if (worker->crew->starting > 0)
@@ -200,6 +202,7 @@ static void set_resting(struct core *core, struct worker *worker, bool resting, 
 static void remove_worker(struct core *core, struct worker *worker, int64_t now_ns)
 {
     set_resting(core, worker, false, now_ns);
+    chunks_stop_looking(core, worker);
     TAILQ_REMOVE(worker->list, worker, link);
     worker->crew->workers--;
     core->worker_count--;

@@ -203,11 +203,9 @@ static int judge_owner(const struct policy *policy, const struct identity *who, 
     groups[0] = who->gid;
     if (who->group_count > 0)
         memcpy(groups + 1, who->groups, who->group_count * sizeof *groups);
-    bool allowed = config_allows(config, who->uid, groups, who->group_count + 1);
+    const char *why = config_keeps_out(config, who->uid, groups, who->group_count + 1);
     free(groups);
-    return allowed ? 0
-                   : refuse(text, -EPERM, "no processes for uid %u: pmapd's configuration does not allow it",
-                            (unsigned)who->uid);
+    return why == NULL ? 0 : refuse(text, -EPERM, "no processes for uid %u: %s", (unsigned)who->uid, why);
 }
 
 /* A service in a sandbox must not get out of it through us. */

@@ -148,12 +148,12 @@ def stop_listener(path):
 
 
 class Daemon:
-    """A private pmapd on a socket of its own; answering when the constructor returns."""
+    """A pmapd (a private one) on a socket of its own; answering when the constructor returns."""
 
-    def __init__(self, binaries, folder, name, slots):
+    def __init__(self, binaries, folder, name, slots, prefix=(), options=("--private",)):
         self.endpoint = f"ipc://{folder}/{name}.sock"
         self.log = os.path.join(folder, f"{name}.log")
-        argv = [f"{binaries}/pmapd", "--private", "-e", self.endpoint, "-n", str(slots)]
+        argv = [*prefix, f"{binaries}/pmapd", *options, "-e", self.endpoint, "-n", str(slots)]
         self.process = Process(argv, stderr=self.log)
         ping = [f"{binaries}/pmapc", "-e", self.endpoint, "ping"]
         deadline = time.monotonic() + 20

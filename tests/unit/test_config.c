@@ -50,6 +50,11 @@ static int read_text(const char *text, struct config *c)
     return read_bytes(text, strlen(text), c);
 }
 
+static bool allows(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count)
+{
+    return config_keeps_out(c, uid, groups, group_count) == NULL;
+}
+
 static void assert_list_equal(const struct access_list *a, const struct access_list *b)
 {
     assert_int_equal(a->everyone, b->everyone);
@@ -486,6 +491,23 @@ static void test_files(void **state)
     assert_non_null(strstr(error, "/no/such/file: No such file or directory"));
 }
 
+static void test_whose_limit(void **state)
+{
+    const gid_t groups[] = {50, 60};
+    struct config c;
+
+    (void)state;
+    assert_int_equal(
+        read_text("[group 60]\njobs = 5\n[user 7]\nweight = 2\njobs = 6\n[group 50]\nslots = 1\n", &c), 0);
+    assert_string_equal(config_limit_section(&c, 7, groups, 2, "jobs"), "user 7");
+    assert_string_equal(config_limit_section(&c, 8, groups, 2, "jobs"), "group 60");
+    assert_string_equal(config_limit_section(&c, 7, groups, 2, "slots"),
+                        "defaults"); /* the first group is it */
+    assert_string_equal(config_limit_section(&c, 8, groups, 1, "slots"), "group 50");
+    assert_string_equal(config_limit_section(&c, 8, NULL, 0, "jobs"), "defaults");
+    config_free(&c);
+}
+
 static void test_access(void **state)
 {
     const gid_t groups[] = {50, 60};
@@ -493,24 +515,26 @@ static void test_access(void **state)
 
     (void)state;
     assert_int_equal(read_text("[access]\nallow = 7, @60\ndeny = 8 @70\nadmin = @50\n", &c), 0);
-    assert_true(config_allows(&c, 7, NULL, 0));
-    assert_false(config_allows(&c, 9, NULL, 0));
-    assert_true(config_allows(&c, 9, groups, 2));
-    assert_false(config_allows(&c, 9, groups, 1));
-    assert_false(config_allows(&c, 8, groups, 2)); /* deny wins */
-    assert_false(config_allows(&c, 7, (gid_t[]){60, 70}, 2));
-    assert_false(config_allows(&c, 60, NULL, 0)); /* a gid is no uid */
-    assert_false(config_allows(&c, 0, NULL, 0));  /* root is not special here */
+    assert_true(allows(&c, 7, NULL, 0));
+    assert_false(allows(&c, 9, NULL, 0));
+    assert_true(allows(&c, 9, groups, 2));
+    assert_false(allows(&c, 9, groups, 1));
+    assert_false(allows(&c, 8, groups, 2)); /* deny wins */
+    assert_false(allows(&c, 7, (gid_t[]){60, 70}, 2));
+    assert_false(allows(&c, 60, NULL, 0)); /* a gid is no uid */
+    assert_false(allows(&c, 0, NULL, 0));  /* root is not special here */
+    assert_non_null(strstr(config_keeps_out(&c, 9, NULL, 0), "'allow' of [access]"));
+    assert_non_null(strstr(config_keeps_out(&c, 8, groups, 2), "'deny' of [access]"));
     assert_true(config_is_admin(&c, 9, groups, 2));
     assert_false(config_is_admin(&c, 9, groups + 1, 1));
     assert_false(config_is_admin(&c, 0, NULL, 0));
     config_free(&c);
 
     assert_int_equal(read_text("[access]\ndeny = *\n", &c), 0);
-    assert_false(config_allows(&c, 0, NULL, 0));
+    assert_false(allows(&c, 0, NULL, 0));
     config_free(&c);
     assert_int_equal(read_text("[access]\nallow =\n", &c), 0);
-    assert_false(config_allows(&c, 0, NULL, 0));
+    assert_false(allows(&c, 0, NULL, 0));
     config_free(&c);
 }
 
@@ -558,7 +582,7 @@ int main(void)
         cmocka_unit_test(test_values),   cmocka_unit_test(test_forms),
         cmocka_unit_test(test_errors),   cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_files),    cmocka_unit_test(test_access),
-        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_limits),   cmocka_unit_test(test_whose_limit),
 
     };
 

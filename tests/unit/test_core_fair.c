@@ -50,6 +50,49 @@ static void shares_among_three_and_their_jobs(void **unused)
     pool_end(&pool);
 }
 
+/* At one instant, in which nobody has used anything yet. */
+static void gives_slots_that_are_free_at_once_to_several(void **unused)
+{
+    (void)unused;
+    pool_start(&pool, NULL, 0);
+    uint64_t one = pool_job(&pool, pool_session(&pool, 1000, 1), plain, 5 * MS, 100, true);
+    uint64_t other = pool_job(&pool, pool_session(&pool, 1001, 1), plain, 5 * MS, 100, true);
+    for (int i = 0; i < 4; i++)
+        rig_add_worker(&pool.rig);
+    pool_run(&pool, 0);
+    uint32_t ones = 0;
+    for (uint32_t w = 0; w < 4; w++) {
+        assert_int_equal(pool.held_count[w], 1);
+        ones += pool.held[w][0].job == one;
+    }
+    assert_int_equal(ones, 2);
+    pool_run(&pool, 1000 * MS);
+    pool_assert_part(&pool, other, 0.5);
+    pool_end(&pool);
+}
+
+/* Who has long items holds as many slots as are due, and not all of them in turn. */
+static void shares_with_long_items(void **unused)
+{
+    (void)unused;
+    pool_start(&pool, NULL, 2);
+    uint64_t slow = pool_job(&pool, pool_session(&pool, 1000, 1), plain, 1000 * MS, 100, true);
+    pool_run(&pool, 500 * MS);
+    uint64_t quick = pool_job(&pool, pool_session(&pool, 1001, 1), plain, MS, 5000, true);
+    pool_run(&pool, 10000 * MS);
+    pool_forget_busy(&pool);
+    for (int i = 0; i < 200; i++) {
+        pool_run(&pool, 100 * MS);
+        uint32_t slows = 0;
+        for (uint32_t w = 0; w < 2; w++)
+            slows += pool.held[w][0].job == slow;
+        assert_true(slows <= 1);
+    }
+    pool_assert_part(&pool, slow, 0.5);
+    pool_assert_part(&pool, quick, 0.5);
+    pool_end(&pool);
+}
+
 /* Nothing is owed to who was not there, or idle; and nothing by who was alone. */
 static void starts_latecomers_evenly(void **unused)
 {
@@ -149,6 +192,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_between_two_by_weight),
         cmocka_unit_test(shares_among_three_and_their_jobs),
+        cmocka_unit_test(gives_slots_that_are_free_at_once_to_several),
+        cmocka_unit_test(shares_with_long_items),
         cmocka_unit_test(starts_latecomers_evenly),
         cmocka_unit_test(starts_latecomers_evenly_behind_long_items),
         cmocka_unit_test(gives_no_credit_for_a_part_of_idleness),

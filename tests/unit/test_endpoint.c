@@ -354,6 +354,42 @@ static void a_full_backlog_is_waited_for(void **state)
     close(fd);
 }
 
+/* What a listener does with the one connection that it accepts: drops it, or says a word. */
+struct greeter {
+    int fd;
+    bool drops;
+};
+
+static void *greet(void *argument)
+{
+    const struct greeter *greeter = argument;
+    int fd = accept(greeter->fd, NULL, NULL);
+    if (!greeter->drops && send(fd, "x", 1, MSG_NOSIGNAL) == 1)
+        (void)recv(fd, &(char){0}, 1, 0); /* until it has gone */
+    close(fd);
+    return NULL;
+}
+
+static void a_dropped_connection_is_noticed(void **state)
+{
+    (void)state;
+    const int long_ms = 30000;
+    assert_false(endpoint_drops(endpoint_of("s"), long_ms)); /* nobody */
+    int fd = bound_socket(path_of("s"), SOCK_STREAM);
+    assert_int_equal(listen(fd, 8), 0);
+    assert_false(endpoint_drops(endpoint_of("s"), 0)); /* somebody who takes his time */
+    int first = accept(fd, NULL, NULL);
+    for (int drops = 0; drops < 2; drops++) {
+        struct greeter greeter = {fd, drops};
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, greet, &greeter), 0);
+        assert_int_equal(endpoint_drops(endpoint_of("s"), long_ms), drops);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+    }
+    close(first);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -366,6 +402,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_probe_tells_who_listens, make_root, remove_root),
         cmocka_unit_test_setup_teardown(a_probe_tells_the_kernels_uids, make_root, remove_root),
         cmocka_unit_test_setup_teardown(a_full_backlog_is_waited_for, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(a_dropped_connection_is_noticed, make_root, remove_root),
     };
     return cmocka_run_group_tests_name("endpoint", tests, NULL, NULL);
 }

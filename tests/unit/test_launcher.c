@@ -333,8 +333,8 @@ static void test_policy(void **state)
     rig_refused(&rig, rig_send(&rig, RECORD_START, fds[0]), EPERM, "allow_root");
     rig_refused(&rig, rig_send(&rig, RECORD_START, fds[1]), EPERM, "min_uid (1000)");
     rig_refused(&rig, rig_send(&rig, RECORD_START, fds[2]), EPERM, "not known");
-    rig_refused(&rig, rig_send(&rig, RECORD_START, fds[3]), EPERM, "does not allow");
-    rig_refused(&rig, rig_send(&rig, RECORD_START, fds[4]), EPERM, "does not allow");
+    rig_refused(&rig, rig_send(&rig, RECORD_START, fds[3]), EPERM, "'allow' of [access]");
+    rig_refused(&rig, rig_send(&rig, RECORD_START, fds[4]), EPERM, "'deny' of [access]");
     rig_refused(&rig, rig_send(&rig, RECORD_IDENTIFY, fds[0]), EPERM, "allow_root");
     rig_expect(&rig, RECORD_CONTEXT, rig_send(&rig, RECORD_IDENTIFY, fds[5]));
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)

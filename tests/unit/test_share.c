@@ -18,13 +18,13 @@ static void charges_what_runs_as_it_runs(void **unused)
     (void)unused;
     struct share s;
     share_init(&s, 2);
-    share_start(&s, 100);
+    share_start(&s, 0, 100);
     assert_key(&s, 100, 0);
     assert_key(&s, 140, 20); /* 1 slot × 40 / 2 */
-    share_start(&s, 140);
+    share_start(&s, 0, 140);
     assert_key(&s, 150, 30); /* 2 slots × 10 / 2 more */
-    share_stop(&s, 0, 150);
-    share_stop(&s, 0, 160);
+    share_stop(&s, 0, 0, 150);
+    share_stop(&s, 0, 0, 160);
     assert_key(&s, 160, 35);
     assert_key(&s, 1000, 35); /* nothing runs */
     assert_int_equal(s.running, 0);
@@ -35,12 +35,47 @@ static void corrects_at_the_end(void **unused)
     (void)unused;
     struct share s;
     share_init(&s, 4);
-    share_start(&s, 0);
-    share_stop(&s, -60, 100); /* it has run for 40 only */
+    share_start(&s, 0, 0);
+    share_stop(&s, -100, -60, 100); /* it has run for 40 only */
     assert_key(&s, 100, 10);
-    share_start(&s, 100);
-    share_stop(&s, 8, 100);
+    share_start(&s, 0, 100);
+    share_stop(&s, 0, 8, 100);
     assert_key(&s, 100, 12);
+}
+
+static void counts_what_runs_with_what_it_is_expected_to_take(void **unused)
+{
+    (void)unused;
+    struct share s;
+    share_init(&s, 2);
+    share_start(&s, 100, 0);
+    assert_key(&s, 0, 50);
+    assert_key(&s, 99, 50);
+    assert_key(&s, 120, 60); /* it takes longer */
+    share_start(&s, 40, 120);
+    assert_key(&s, 120, 80);
+    assert_key(&s, 130, 80);
+    share_stop(&s, -30, 0, 130); /* the first one */
+    assert_key(&s, 130, 80);     /* 65 + 10 were used, and 20 are ahead */
+    share_stop(&s, 30, 0, 130);  /* the second one ends early, and is charged no more than it took */
+    assert_key(&s, 130, 70);
+    assert_key(&s, 500, 70);
+    assert_int_equal(s.ahead_ns, 0);
+}
+
+static void is_where_it_was_when_what_was_queued_starts(void **unused)
+{
+    (void)unused;
+    struct share s;
+    share_init(&s, 1);
+    share_commit(&s, 50);
+    assert_key(&s, 10, 50);
+    share_commit(&s, -50);
+    share_start(&s, 50, 10);
+    assert_key(&s, 10, 50);
+    assert_key(&s, 60, 50);
+    share_stop(&s, 0, 0, 60);
+    assert_key(&s, 60, 50);
 }
 
 static void counts_what_is_queued_in_the_order_only(void **unused)
@@ -63,7 +98,7 @@ static void wakes_without_credit_or_debt(void **unused)
     assert_key(&s, 10, 500);
     share_wake(&s, 300, 20); /* it is further than that by what it has used */
     assert_key(&s, 20, 500);
-    share_start(&s, 20);
+    share_start(&s, 0, 20);
     share_commit(&s, 100);
     share_wake(&s, 700, 50); /* at 500 + 30 + 100 */
     assert_key(&s, 50, 700);
@@ -76,7 +111,7 @@ static void weighs_nothing_as_one(void **unused)
     (void)unused;
     struct share s;
     share_init(&s, 0);
-    share_start(&s, 0);
+    share_start(&s, 0, 0);
     assert_key(&s, 7, 7);
 }
 
@@ -85,6 +120,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(charges_what_runs_as_it_runs),
         cmocka_unit_test(corrects_at_the_end),
+        cmocka_unit_test(counts_what_runs_with_what_it_is_expected_to_take),
+        cmocka_unit_test(is_where_it_was_when_what_was_queued_starts),
         cmocka_unit_test(counts_what_is_queued_in_the_order_only),
         cmocka_unit_test(wakes_without_credit_or_debt),
         cmocka_unit_test(weighs_nothing_as_one),

@@ -52,6 +52,11 @@ int spawn_limit(struct spawner *s, int resource, rlim_t soft, rlim_t hard)
     struct rlimit now;
     if (resource < 0 || getrlimit((unsigned)resource, &now) < 0)
         return -EINVAL;
+    /* More than we may have ourselves cannot be given: the launcher had no privilege to raise it. */
+    if (hard > now.rlim_max)
+        hard = now.rlim_max;
+    if (soft > hard)
+        soft = hard;
     if (now.rlim_cur == soft && now.rlim_max == hard)
         return 0;
     if (s->limit_count == SPAWN_LIMITS_MAX)
