@@ -25,12 +25,12 @@ struct seen {
     uint64_t credit;       /* OPENED's, CREDIT's, CHUNK's, GRANT's, or what RESULTS cost */
     size_t blocks, frames; /* RESULTS: number, and bytes of all frames of records */
     size_t size;           /* of all the records */
+    uint64_t lent, back;   /* LEND's */
     struct job_report done;
     bool more, has_done;
     bool client_gone;
-    bool head;           /* GRANT's */
-    bool trace;          /* CHUNK's */
-    uint64_t lent, back; /* LEND's */
+    bool head;    /* GRANT's */
+    bool trace;   /* CHUNK's */
     bool no_slot; /* RESULTS: the first note is SLOT and says that there is none; what follows is not of it */
     uint16_t note; /* RESULTS: kind of the first note, 0 for none, and the beginning of its text */
     char why[64];
