@@ -138,29 +138,34 @@ PY
     background as "$1" /usr/bin/python3 "$T/flood.py" "${PMAP_ENDPOINT#ipc://}" >/dev/null 2>"flood.$1"
 }
 
+# A machine that is slow and flooded may take more than one try.
+serves_bob() {
+    local i
+    for i in 1 2 3 4 5; do
+        until_true $((SCALE > 1 ? 20 : 3)) expect 0 as $bob pmapc map square ::: $i
+        says $((i * i))
+    done
+}
+
 @test "a flood of connections where 256 files may be open: others are served, and who floods is told" {
     allow_files 256
     start_system
     flood_sockets $alice
     until_true 30 status_is cut '>=1000' connections '>=90'
     status_is connections '<=120'
-    local i
-    for i in 1 2 3 4 5; do
-        expect 0 as $bob pmapc map square ::: $i
-        says $((i * i))
-    done
-    expect 0 as $bob pmapc map -- echo ::: yes
+    serves_bob
+    until_true 3 expect 0 as $bob pmapc map -- echo ::: yes
     says yes
-    expect 3 as $alice pmapc map square ::: 3
-    complains 'have you too many open'
+    # Told by the daemon, or, where even for that there are too many, by pmapc's own count of the times it was cut.
+    local status=0
+    timeout $LIMIT as $alice pmapc map square ::: 3 >out 2>err || status=$?
+    ((status == 3 || status == 4)) || fail "status $status"
+    complains "have you too many open|uid $alice has [0-9]+ connections, the most for one user"
     # A second one, and a third: there is still room.
     flood_sockets $carol
     flood_sockets 54324
     until_true 30 status_is connections '>=150'
-    for i in 1 2 3 4 5; do
-        expect 0 as $bob pmapc map square ::: $i
-        says $((i * i))
-    done
+    serves_bob
     status_is connections '<=208'
 }
 

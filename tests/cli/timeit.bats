@@ -33,7 +33,7 @@ line() {
 
 @test "timeit --json: all runs" {
     start_daemon
-    printf '1,2,3' | expect 0 pmapc timeit --json --runs 4 --loops 5 -d, -j 1 square
+    printf '1,2,3' | expect 0 pmapc timeit --json -q --runs 4 --loops 5 -d, -j 1 square
     silent
     json_holds 'list(d) == "function items slots loops runs mean_s std_s min_s max_s all_s".split()' <out
     json_holds 'd["function"] == "square" and d["items"] == 3 and d["slots"] == 1 and d["loops"] == 5' <out

@@ -171,7 +171,7 @@ static void believes_no_flood(void **state)
     (void)state;
     struct rig *rig = RIG(
         "command", JOBSERVER,
-        BASH("head -c 1000000 /dev/zero >&21; take 2; read -r -N 1 -t 0.3 -u 20 x || at flooded; await end"));
+        BASH("head -c 200000 /dev/zero >&21; take 2; read -r -N 1 -t 0.3 -u 20 x || at flooded; await end"));
     RIG_CHUNK(rig, folder);
     rig_send(rig, HOST_LEND, 2);
     until_at(rig, "flooded");
