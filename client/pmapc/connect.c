@@ -18,7 +18,8 @@ enum {
     PROBE_MS = 1000,   /* for a full backlog */
     CONNECT_MS = 5000, /* for WELCOME */
     LEAVE_MS = 10,     /* times the round: for a daemon that is leaving */
-    ROUNDS = 5,        /* a daemon that idles out between our look and our connect is looked for again */
+    ROUNDS = 12, /* a daemon that idles out between our look and our connect is looked for again, and one
+                    that is flooded with connections may have room for ours a moment later */
 };
 
 static bool nobody(int error)

@@ -24,6 +24,7 @@ prepare() {
     awk '{s += $4} END {exit !(s >= 1.2 && s < 20)}' log
     awk -F '\t' 'NR > 1 && $4 + 0 < 0.1 {exit 1}' log
     [ "$(awk -F '\t' 'NR > 1 && $7 {print $9}' log | sed 's/ 2$//')" = "sh -c 'sleep 0.\$1; exit \$((\$1 == 2 ? 7 : 0))' x" ]
+    ! under_tsan || return 0 # which keeps what has ended from being told for too long
     # When it was over, from beginning and time: no more than two at once, and one began when another had ended.
     awk -F '\t' 'NR > 1 {b[$1] = $3; e[$1] = $3 + $4}
         END {first = e[1] < e[2] ? e[1] : e[2]; exit !(b[3] >= first - 0.05 && b[1] < e[2] && b[2] < e[1])}' log
