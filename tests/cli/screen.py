@@ -27,7 +27,7 @@ SECONDS = 30
 class Screen:
     """As much of an xterm as ncurses uses, and no more: anything else is an error."""
 
-    SEQUENCE = re.compile(r"\x1b(?:\[([?>!]?)([0-9;]*)([@-~])|([()][A-Z0-9])|([78=>MDEc]))")
+    SEQUENCE = re.compile(r"\x1b(?:\[([?>!]?)([0-9;]*)([@-~])|([()][A-Z0-9])|([78=>MDEc])|\][0-9;]*(?:\x07|\x1b\\|R))")
 
     def __init__(self, columns, lines):
         self.columns, self.lines = columns, lines
@@ -84,10 +84,14 @@ class Screen:
         count = max(n[0], 1)
         row, column = self.line, min(self.column, self.columns - 1)
         if private:
+            if final == "c":  # the form of the Linux console's cursor
+                return
             if final not in "hl":
                 raise ValueError(f"an escape sequence: {private}{numbers}{final}")
             for mode in n:
                 self.modes.add(mode) if final == "h" else self.modes.discard(mode)
+                if mode == 1049:  # a second screen, behind which the first one stays as it was
+                    self.resize(self.columns, self.lines)
         elif final in "Hf":
             self.line, self.column = min(count, self.lines) - 1, min(max(n[1] if len(n) > 1 else 1, 1), self.columns) - 1
         elif final == "A":

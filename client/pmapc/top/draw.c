@@ -138,18 +138,21 @@ static void note_of(const struct top *top, enum pane number, int rows, int room,
 {
     const struct pane_view *pane = &top->view.pane[number];
     const double *figure = top->model.now->figure;
-    int len = 0;
+    size_t more = pane->count > (size_t)rows ? pane->count - (size_t)rows : 0;
+    double idle = 0;
+    if (number == PANE_SLOTS)
+        idle = figure[F_SLOTS] + (figure[F_ABOVE] > 0 ? figure[F_ABOVE] : 0) - figure[F_BUSY];
     out[0] = '\0';
-    double idle = figure[F_SLOTS] + (figure[F_ABOVE] > 0 ? figure[F_ABOVE] : 0) - figure[F_BUSY];
     if (!top->model.now->pane[number].known)
-        len = snprintf(out, 64, "not told by this daemon");
-    else if (number == PANE_SLOTS && idle > 0)
-        len = snprintf(out, 64, "%.0f idle", idle);
-    if (pane->count > (size_t)rows)
-        len += snprintf(out + len, 64 - (size_t)len, "%s%zu more", len > 0 ? ", " : "",
-                        pane->count - (size_t)rows);
-    if (len >= room && pane->count > (size_t)rows)
-        snprintf(out, 64, "+%zu", pane->count - (size_t)rows);
+        snprintf(out, 64, "(not told by this daemon)");
+    else if (idle > 0 && more > 0)
+        snprintf(out, 64, "(%.0f idle, %zu more)", idle, more);
+    else if (idle > 0)
+        snprintf(out, 64, "(%.0f idle)", idle);
+    else if (more > 0)
+        snprintf(out, 64, "(%zu more)", more);
+    if (more > 0 && strlen(out) >= (size_t)room)
+        snprintf(out, 64, "+%zu", more);
 }
 
 /* A column's title, and the mark of the order where that is by it. Returns how many cells it takes. */

@@ -61,8 +61,10 @@ const char *units_seconds(double seconds, char out[UNITS_ROOM])
             snprintf(out, UNITS_ROOM, "%ld:%02ld:%02ld", hours, minutes % 60, whole % 60);
         else if (hours < 100)
             snprintf(out, UNITS_ROOM, "%ldh%02ldm", hours, minutes % 60);
-        else
+        else if (hours < 24000)
             snprintf(out, UNITS_ROOM, "%ldd%02ldh", hours / 24, hours % 24);
+        else
+            snprintf(out, UNITS_ROOM, "%ldd", hours / 24);
     }
     return out;
 }
