@@ -23,6 +23,7 @@ static const struct command {
     {"functions", "list the functions that the daemon has", command_functions},
     {"cpus", "the CPUs that may really be used here, and the pool's slots", command_cpus},
     {"status", "what the daemon is doing", command_status},
+    {"top", "what the daemon is doing, live on a full screen", command_top},
     {"jobs", "the jobs that are open", command_jobs},
     {"explain", "why a job waits, and what it may expect", command_explain},
     {"cancel", "give jobs up", command_cancel},
@@ -42,7 +43,6 @@ static const char help_after[] =
     "      --no-autostart       start no daemon of your own where none is found\n"
     "      --version, --help    show the version; show this\n"
     "\n"
-    "Examples:\n"
     "  seq 10 | pmapc map square\n"
     "  pmapc map -- gzip -k {} ::: *.txt\n";
 

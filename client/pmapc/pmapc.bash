@@ -33,6 +33,7 @@ _pmapc()
         scale) options="$timed --loops --runs --max --all --svg --json --help" ;;
         cancel) options='--all --user --help' ;;
         status) options='--users --json --help' ;;
+        top) options='-d --delay -u --mine -f --filter -n --count -b --batch --help' ;;
         ping) options='-c --count -i --interval --json --help' ;;
         *) options='--json --help' ;;
     esac
@@ -62,7 +63,7 @@ _pmapc()
             [[ -z $command ]] && mapfile -t COMPREPLY < <(compgen -W 'ipc:///run/pmapd/pmapd.sock' -- "$cur")
             return
             ;;
-        -j | --slots | -P | -c | --chunksize | --count | -d | --delimiter | --priority | -i | --interval | -n | --max-args | \
+        -j | --slots | -P | -c | --chunksize | --count | --delay | -d | --delimiter | --priority | -i | --interval | -n | --max-args | \
             -C | --colsep | -I | --timeout | --retries | --recycle | --python | --loops | --runs | --max)
             return
             ;;
@@ -83,7 +84,7 @@ _pmapc()
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'map run timeit scale functions cpus status jobs explain cancel ping' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'map run timeit scale functions cpus status top jobs explain cancel ping' -- "$cur")
     elif [[ $command == explain || $command == cancel ]]; then
         mapfile -t COMPREPLY < <(compgen -W \
             "$("${COMP_WORDS[0]}" "${before[@]}" jobs 2>/dev/null | grep -oE '^ *[0-9]+')" -- "$cur")

@@ -38,5 +38,6 @@ command_function command_jobs;
 command_function command_explain;
 command_function command_cancel;
 command_function command_ping;
+command_function command_top;
 
 #endif

@@ -145,12 +145,12 @@ under_tsan() {
 
 ### Processes
 
-# The pids of this test's pmapd and pmapc; with an argument: those which have it in their command line.
+# The pids of this test's pmapd, pmapc and pmapc-top; with an argument: those which have it in their command line.
 processes() {
     local folder name argument all
     for folder in /proc/[0-9]*; do
         { read -r name <"$folder/comm"; } 2>/dev/null || continue
-        [[ $name == pmapd || $name == pmapc ]] || continue
+        [[ $name == pmapd || $name == pmapc || $name == pmapc-top ]] || continue
         { mapfile -d '' -t all <"$folder/environ"; } 2>/dev/null || continue
         [[ " ${all[*]} " == *" HOME=$T "* ]] || continue
         { mapfile -d '' -t all <"$folder/cmdline"; } 2>/dev/null || continue

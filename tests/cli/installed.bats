@@ -28,6 +28,13 @@ prepare() {
     says 27
 }
 
+@test "the installed pmapc finds its live view" {
+    pmapc map -q echo ::: 1 # starts a daemon for it
+    expect 0 pmapc top --batch -n 1
+    grep -qE '^jobs: 0$' out
+    [ -x "$T/tree/libexec/pmapd/pmapc-top" ]
+}
+
 @test "pkg-config builds the example against the installed library" {
     pmapc map -q echo ::: 1 # starts a daemon for it
     export PKG_CONFIG_PATH=$lib/pkgconfig

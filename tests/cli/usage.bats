@@ -86,7 +86,7 @@ shows() {
 
 @test "--help fits a terminal" {
     local command
-    for command in '' map run timeit scale functions cpus status jobs cancel ping; do
+    for command in '' map run timeit scale functions cpus status top jobs cancel ping; do
         # shellcheck disable=SC2086 # a word or none
         expect 0 pmapc $command --help
         silent
