@@ -172,8 +172,9 @@ job_is() {
 @test "a job whose client does not read waits for its reader" {
     start_daemon
     mkfifo results
-    yes | head -c 30000000 >items
-    background_sh 'pmapc map -q echo <items >results 2>/dev/null'
+    seq 600 >items
+    # All items are with the daemon before the first result can be in anybody's way.
+    background_sh "pmapc map -q -- sh -c 'head -c 200000 /dev/zero' <items >results 2>/dev/null"
     exec 8<results # and nothing is read from it
     until_true 30 job_is 1 'j["waits"] == "reader"'
     expect 0 pmapc explain 1
