@@ -109,8 +109,8 @@ shows() {
     for option in slots chunksize arg-file null delimiter max-args colsep unordered line-buffer tag results timeout retries \
         halt recycle isolate type priority at-most-once joblog resume resume-failed trace stats progress quiet dry-run; do
         grep -q -- "--$option" out || fail "--$option is not in the help"
-        grep -q -- "Fl \\\\-$option" "$PMAP_SOURCE/client/pmapc/pmapc.1" || fail "--$option is not in the man page"
-        grep -q -- "--$option" "$PMAP_SOURCE/client/pmapc/pmapc.bash" || fail "--$option is not completed"
+        grep -qr -- "Fl \\\\-$option" "$PMAP_SOURCE/client/pmapc/man" || fail "--$option is not in the man page"
+        grep -q -- "--$option" "$PMAP_SOURCE/client/pmapc/completion/pmapc.bash" || fail "--$option is not completed"
     done
 }
 
@@ -119,8 +119,8 @@ shows() {
     for command in timeit scale; do
         expect 0 pmapc $command --help
         while read -r option; do
-            grep -q -- "Fl \\\\-$option" "$PMAP_SOURCE/client/pmapc/pmapc.1" || fail "--$option is not in the man page"
-            grep -qE -- "^        $command\).* --$option( |\")" "$PMAP_SOURCE/client/pmapc/pmapc.bash" || fail "--$option is not completed"
+            grep -qr -- "Fl \\\\-$option" "$PMAP_SOURCE/client/pmapc/man" || fail "--$option is not in the man page"
+            grep -qE -- "^        $command\).* --$option( |\")" "$PMAP_SOURCE/client/pmapc/completion/pmapc.bash" || fail "--$option is not completed"
         done < <(sed -nE 's/^      --([a-z]+).*/\1/p' out)
     done
 }
