@@ -292,8 +292,10 @@ bool feed_stop(struct feed *feed)
         rc = pthread_cond_timedwait(&feed->changed, &feed->lock, &until);
     bool ended = feed->ended;
     pthread_mutex_unlock(&feed->lock);
-    if (!ended)
+    if (!ended) {
+        pthread_detach(feed->thread);
         return false;
+    }
     pthread_join(feed->thread, NULL);
     feed_free(feed);
     return true;
