@@ -14,6 +14,7 @@
 
 #include "common/protocol.h"
 #include "common/skim.h"
+#include "common/smallfile.h"
 
 /* The map, in it the limits, in them each one. */
 enum { NESTING_MAX = 3 };
@@ -91,11 +92,11 @@ static int capture_environment(struct call *call)
 /* The number behind `key` at the beginning of a line of /proc/PID/status. Returns whether it is there. */
 static bool status_number(const char *status, const char *key, int base, uint64_t *number)
 {
-    const char *line = strstr(status, key);
-    if (!line || line == status || line[-1] != '\n')
+    const char *line = smallfile_line(status, key);
+    if (!line)
         return false;
     char *end;
-    *number = strtoull(line + strlen(key), &end, base);
+    *number = strtoull(line, &end, base);
     return *end == '\n';
 }
 
@@ -107,15 +108,9 @@ static bool status_number(const char *status, const char *key, int base, uint64_
 static bool capture_status(struct call *call)
 {
     char text[4096];
-    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0)
-        return false;
-    text[n] = '\0';
     uint64_t mask, ignored;
+    if (smallfile_read(AT_FDCWD, "/proc/self/status", text, sizeof text) <= 0)
+        return false;
     if (!status_number(text, "Umask:", 8, &mask) || !status_number(text, "SigIgn:", 16, &ignored))
         return false;
     call->umask = (uint32_t)mask;

@@ -3,6 +3,8 @@
  * its own. This file is the order in which it starts and ends.
  */
 #include "daemon/config.h"
+#include "daemon/launcher/account.h"
+#include "daemon/launcher/cgroup.h"
 #include "daemon/launcher/peer.h"
 #include "daemon/launcher/serve.h"
 #include "daemon/launcher/sockets.h"
@@ -177,26 +179,85 @@ static int read_config(const struct arguments *arguments, struct config *config)
     return rc;
 }
 
+/*** Control groups ***/
+
+/* The broker: who made the socket, if that is our parent still. Returns 0 when it has gone. */
+static pid_t brokers_pid(int socket)
+{
+    struct ucred cred;
+    socklen_t size = sizeof cred;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0 || cred.pid != getppid())
+        return 0;
+    return cred.pid;
+}
+
+/* Enough for all that the broker may hold, twice, and for what it is by itself. */
+static uint64_t broker_memory(const struct config *config)
+{
+    return 2 * config->queued_bytes + (UINT64_C(256) << 20);
+}
+
+/* Where there are none to be had we do without; either is said once. */
+static void open_groups(int socket, const struct config *config, struct cgroups *groups)
+{
+    char own[PATH_MAX], why[CGROUP_WHY_MAX] = "pmapd has gone", names[32];
+    pid_t broker = brokers_pid(socket);
+    int rc = broker == 0 ? -ESRCH : cgroups_find(CGROUP_ROOT, own, why);
+    if (rc == 0)
+        rc = cgroups_open(own, broker, broker_memory(config), groups, why);
+    if (rc < 0) {
+        log_notice(
+            "no control groups: %s; weight holds for slots only, memory and pids do not hold, and what "
+            "is to be killed is found by its parents",
+            why);
+        return;
+    }
+    cgroups_names(groups, names);
+    log_info("control groups in %s:%s", own, names[0] == '\0' ? " no controllers" : names);
+    if (!groups->memory)
+        log_warning("memory is not limited: %s has no such controller", own);
+    if (!groups->pids)
+        log_warning("the number of processes is not limited: %s has no such controller", own);
+}
+
+/* Said once, as it makes a difference for all. */
+static void look_for_pam(void)
+{
+    const char *why;
+    if (!account_has_pam(NULL, &why))
+        log_notice(
+            "PAM is not asked, %s: limits.conf does not hold; of account rules only expiry and nologin do",
+            why);
+}
+
 /*** In order ***/
 
 static int serve(const struct arguments *arguments, const struct config *config, int signal_fd)
 {
     struct policy policy;
     struct sockets sockets;
+    struct cgroups groups;
     struct launcher_options options = {.socket = arguments->socket,
                                        .signal_fd = signal_fd,
                                        .worker = arguments->worker,
                                        .policy = &policy,
-                                       .sockets = &sockets};
+                                       .sockets = &sockets,
+                                       .groups = &groups};
     int rc;
+    cgroups_init(&groups);
     if ((rc = policy_init(config, &policy)) < 0)
         return failed("cannot read /proc/self", -rc);
     if ((rc = sockets_open(config == NULL, &sockets)) < 0)
         return rc;
     if (chdir("/") < 0)
         rc = failed("/", errno);
-    else
+    if (rc == 0 && config) {
+        look_for_pam();
+        open_groups(arguments->socket, config, &groups);
+    }
+    if (rc == 0)
         rc = launcher_serve(&options);
+    cgroups_close(&groups);
     sockets_close(&sockets);
     return rc;
 }

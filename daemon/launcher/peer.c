@@ -4,6 +4,8 @@
  */
 #include "daemon/launcher/peer.h"
 
+#include "common/smallfile.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -53,37 +55,10 @@ __attribute__((format(printf, 3, 4))) static int refuse(char text[RECORD_TEXT_MA
 
 /*** Files of /proc/PID ***/
 
-/* Reads a small file whole, NUL-terminated. Returns 0 or a negative errno. */
-static int read_file(int proc, const char *name, char *room, size_t size)
+static int read_status(int proc, char status[STATUS_MAX])
 {
-    int fd = openat(proc, name, O_RDONLY | O_CLOEXEC);
-    size_t used = 0;
-    ssize_t n = 1;
-    if (fd < 0)
-        return -errno;
-    while (n > 0 && used < size - 1) {
-        n = read(fd, room + used, size - 1 - used);
-        if (n < 0 && errno == EINTR)
-            n = 1;
-        else if (n > 0)
-            used += (size_t)n;
-    }
-    int rc = n < 0 ? -errno : n > 0 ? -EFBIG : 0;
-    close(fd);
-    room[used] = '\0';
-    return rc;
-}
-
-/* What follows "\nname" in a file of lines, or NULL. */
-static const char *line_of(const char *file, const char *name)
-{
-    size_t len = strlen(name);
-    for (const char *line = file; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, name, len) == 0)
-            return line + len;
-    }
-    return NULL;
+    ssize_t n = smallfile_read(proc, "status", status, STATUS_MAX);
+    return n < 0 ? (int)n : 0;
 }
 
 /* Up to `most` numbers; returns how many there are. */
@@ -130,9 +105,9 @@ static int read_limits(int proc, rlim_t limits[RLIM_NLIMITS])
     };
     _Static_assert(sizeof names / sizeof *names == RLIM_NLIMITS, "every limit");
     char file[4096], soft[32], hard[32];
-    int rc = read_file(proc, "limits", file, sizeof file);
-    for (size_t i = 0; rc == 0 && i < sizeof names / sizeof *names; i++) {
-        const char *line = line_of(file, names[i].name);
+    ssize_t rc = smallfile_read(proc, "limits", file, sizeof file);
+    for (size_t i = 0; rc >= 0 && i < sizeof names / sizeof *names; i++) {
+        const char *line = smallfile_line(file, names[i].name);
         if (!line || sscanf(line, "%31s %31s", soft, hard) != 2)
             return -EPROTO;
         char *end = hard;
@@ -141,7 +116,7 @@ static int read_limits(int proc, rlim_t limits[RLIM_NLIMITS])
         if (limits[names[i].resource] != RLIM_INFINITY && (end == hard || *end != '\0'))
             return -EPROTO;
     }
-    return rc;
+    return rc < 0 ? (int)rc : 0;
 }
 
 /* Namespaces, root directory, NoNewPrivs and Seccomp; status: the process's file of that name. */
@@ -155,9 +130,9 @@ static int read_sandbox(int proc, const char *status, struct sandbox *sandbox)
         sandbox->places[i].dev = st.st_dev;
         sandbox->places[i].ino = st.st_ino;
     }
-    if (numbers(line_of(status, "NoNewPrivs:"), &no_new_privs, 1) != 1)
+    if (numbers(smallfile_line(status, "NoNewPrivs:"), &no_new_privs, 1) != 1)
         return -EPROTO;
-    numbers(line_of(status, "Seccomp:"), &seccomp, 1); /* not there where the kernel has none */
+    numbers(smallfile_line(status, "Seccomp:"), &seccomp, 1); /* not there where the kernel has none */
     sandbox->no_new_privs = no_new_privs != 0;
     sandbox->seccomp = seccomp != 0;
     return 0;
@@ -172,13 +147,35 @@ int policy_init(const struct config *config, struct policy *policy)
     int proc = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (proc < 0)
         return -errno;
-    int rc = read_file(proc, "status", status, sizeof status);
+    int rc = read_status(proc, status);
     if (rc == 0)
         rc = read_sandbox(proc, status, &p.sandbox);
     close(proc);
     if (rc == 0)
         *policy = p;
     return rc;
+}
+
+/* The primary one and the others, so one more than who->group_count; malloc'd. */
+static gid_t *all_groups(const struct identity *who)
+{
+    gid_t *groups = malloc((who->group_count + 1) * sizeof *groups);
+    if (!groups)
+        return NULL;
+    groups[0] = who->gid;
+    if (who->group_count > 0)
+        memcpy(groups + 1, who->groups, who->group_count * sizeof *groups);
+    return groups;
+}
+
+int policy_limits(const struct policy *policy, const struct identity *who, struct limits *limits)
+{
+    gid_t *groups = all_groups(who);
+    if (!groups)
+        return -ENOMEM;
+    *limits = config_limits(policy->config, who->uid, groups, who->group_count + 1);
+    free(groups);
+    return 0;
 }
 
 /* By uid and groups alone. */
@@ -197,12 +194,9 @@ static int judge_owner(const struct policy *policy, const struct identity *who, 
     if (who->uid != 0 && who->uid < config->min_uid)
         return refuse(text, -EPERM, "no processes for uid %u: it is below min_uid (%u)", (unsigned)who->uid,
                       (unsigned)config->min_uid);
-    gid_t *groups = malloc((who->group_count + 1) * sizeof *groups);
+    gid_t *groups = all_groups(who);
     if (!groups)
         return refuse(text, -ENOMEM, "the launcher is out of memory");
-    groups[0] = who->gid;
-    if (who->group_count > 0)
-        memcpy(groups + 1, who->groups, who->group_count * sizeof *groups);
     const char *why = config_keeps_out(config, who->uid, groups, who->group_count + 1);
     free(groups);
     return why == NULL ? 0 : refuse(text, -EPERM, "no processes for uid %u: %s", (unsigned)who->uid, why);
@@ -243,8 +237,8 @@ static int read_process(const struct policy *policy, int proc, pid_t pid, struct
 {
     char status[STATUS_MAX] = "";
     unsigned long uids[4];
-    int rc = read_file(proc, "status", status, sizeof status);
-    if (rc < 0 || numbers(line_of(status, "Uid:"), uids, 4) != 4)
+    int rc = read_status(proc, status);
+    if (rc < 0 || numbers(smallfile_line(status, "Uid:"), uids, 4) != 4)
         return refuse(text, rc < 0 ? rc : -EPROTO, "cannot read your process's status");
     if (uids[0] != who->uid && uids[1] != who->uid && uids[2] != who->uid)
         return refuse(text, -ESRCH, "the process that connected has another uid now");

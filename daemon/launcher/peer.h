@@ -36,4 +36,7 @@ int policy_init(const struct config *config, struct policy *policy);
  */
 int peer_read(const struct policy *policy, int fd, struct identity *identity, char text[RECORD_TEXT_MAX]);
 
+/* What the configuration, which there must be, lets them have. Returns 0 or -ENOMEM. */
+int policy_limits(const struct policy *policy, const struct identity *who, struct limits *limits);
+
 #endif

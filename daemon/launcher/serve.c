@@ -52,6 +52,11 @@ static int64_t now_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
+static bool has_groups(const struct launcher *l)
+{
+    return l->options->groups->users >= 0;
+}
+
 /*** Answers ***/
 
 /* error: a negative errno. */
@@ -106,33 +111,66 @@ static int prepare_socket(struct launcher *l, uid_t uid, const struct owner_sock
     return rc;
 }
 
+/* With the socket made and, where there are control groups, the worker's. Returns 0 or a negative errno. */
+static int start_in(struct launcher *l, const struct record *request, struct context *context, int group)
+{
+    const struct owner_socket *s = NULL;
+    struct worker *worker;
+    int rc = prepare_socket(l, context->identity.uid, &s);
+    if (rc < 0)
+        return rc;
+    struct start way = {.program = l->options->worker,
+                        .socket = s->path,
+                        .slot = request->slot,
+                        .identity = &context->identity,
+                        .group = group,
+                        .private_pool = l->options->policy->config == NULL};
+    return workers_start(&l->workers, context, &way, request->token, now_ns(), &worker);
+}
+
+/* The same in a group of its own. Returns 0, or a negative errno and why in text. */
+static int start_in_group(struct launcher *l, const struct record *request, struct context *context,
+                          char *text)
+{
+    struct cgroups *groups = l->options->groups;
+    const struct identity *who = &context->identity;
+    struct limits limits;
+    uint32_t number = workers_next(&l->workers);
+    int group = -1, rc = policy_limits(l->options->policy, who, &limits);
+    if (rc == 0)
+        rc = cgroups_add(groups, who->uid, number, &group);
+    if (rc < 0) {
+        snprintf(text, RECORD_TEXT_MAX, "cannot make a control group: %s", strerror(-rc));
+        return rc;
+    }
+    rc = cgroups_apply_limits(groups, who->uid, &limits);
+    if (rc < 0)
+        snprintf(text, RECORD_TEXT_MAX, "cannot set the limits of a control group: %s", strerror(-rc));
+    else if ((rc = start_in(l, request, context, group)) == -EAGAIN && limits.pids > 0)
+        snprintf(text, RECORD_TEXT_MAX,
+                 "cannot start a worker process: you may have %d processes and threads here (pids)",
+                 limits.pids);
+    close(group);
+    if (rc < 0) {
+        cgroups_end(groups, who->uid, number);
+        l->sweep_ns = 0;
+    }
+    return rc;
+}
+
 static void start(struct launcher *l, const struct record *request, int fd)
 {
     char text[RECORD_TEXT_MAX] = "";
     struct context *context;
-    const struct owner_socket *s = NULL;
-    struct worker *worker;
     if (find_context(l, request, fd, &context) < 0)
         return;
-    const struct identity *identity = &context->identity;
-    int rc = workers_may_start(&l->workers, identity->uid, now_ns(), text);
-    if (rc < 0) {
-        refuse(l, request->token, rc, text);
-        return;
-    }
-    rc = prepare_socket(l, identity->uid, &s);
-    if (rc == 0) {
-        struct start way = {.program = l->options->worker,
-                            .socket = s->path,
-                            .slot = request->slot,
-                            .identity = identity,
-                            .private_pool = l->options->policy->config == NULL};
-        rc = workers_start(&l->workers, context, &way, request->token, now_ns(), &worker);
-    }
-    if (rc < 0) {
+    int rc = workers_may_start(&l->workers, context->identity.uid, now_ns(), text);
+    if (rc == 0)
+        rc = has_groups(l) ? start_in_group(l, request, context, text) : start_in(l, request, context, -1);
+    if (rc < 0 && text[0] == '\0')
         snprintf(text, sizeof text, "cannot start a worker process: %s", strerror(-rc));
+    if (rc < 0)
         refuse(l, request->token, rc, text);
-    }
 }
 
 /* What a starting child told; or one that is dead now, before it started for all that we know. */
@@ -186,12 +224,23 @@ static bool is_none(void *arg, pid_t pid)
     return false;
 }
 
+/*
+ * At one stroke where it has a group. What a program with more privileges has moved out of that is still
+ * below the worker, and comes to us as a stray.
+ */
+static void kill_worker(struct launcher *l, const struct worker *worker)
+{
+    if (!has_groups(l) || cgroups_kill(l->options->groups, worker->uid, worker->number) < 0)
+        tree_kill(worker->pid);
+}
+
 /* Kills what dead workers have left, for one look at it. */
 static void sweep(struct launcher *l)
 {
     static struct log_limit limit = LOG_LIMIT(1, 60);
     int left = tree_kill_strays(is_worker, l);
-    l->sweep_ns = left == 0 ? INT64_MAX : now_ns() + l->sweep_ms * MS;
+    bool emptied = !has_groups(l) || cgroups_sweep(l->options->groups) == 0;
+    l->sweep_ns = left == 0 && emptied ? INT64_MAX : now_ns() + l->sweep_ms * MS;
     l->sweep_ms = l->sweep_ms < SWEEP_MOST_MS ? 2 * l->sweep_ms : SWEEP_MOST_MS;
     if (left < 0)
         log_limited(&limit, LOG_ERR, "cannot see all that workers have left behind: %s", strerror(-left));
@@ -210,6 +259,8 @@ static bool reap(struct launcher *l)
             continue; /* a stray */
         if (worker->state == WORKER_STARTING)
             hear(l, worker, true);
+        if (has_groups(l))
+            cgroups_end(l->options->groups, worker->uid, worker->number);
         workers_ended(&l->workers, worker, status);
     }
     return pid == 0;
@@ -221,7 +272,7 @@ static void give_up_starting(struct launcher *l)
     int64_t now = now_ns();
     struct worker *worker;
     while ((worker = workers_overdue(&l->workers, now)))
-        tree_kill(worker->pid);
+        kill_worker(l, worker);
 }
 
 static void clear_signals(int fd)
@@ -246,7 +297,7 @@ static int handle(struct launcher *l, const struct record *request, int fd)
     case RECORD_KILL:
         /* One that is not there has ended meanwhile: the broker will read that. */
         if ((worker = workers_find(&l->workers, request->worker)))
-            tree_kill(worker->pid);
+            kill_worker(l, worker);
         return 0;
     default:
         return -EPROTO;
@@ -358,6 +409,8 @@ static void kill_all(struct launcher *l)
     l->ending = true;
     /* Ours that we may not kill (a private pool's programs with more privileges) are not waited for. */
     for (int quiet = 0; quiet < 2 && now_ns() < end;) {
+        if (has_groups(l))
+            cgroups_kill_all(l->options->groups);
         left = tree_kill_strays(is_none, NULL);
         struct pollfd item = {.fd = l->options->signal_fd, .events = POLLIN};
         if (left != 0)

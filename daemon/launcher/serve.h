@@ -5,6 +5,7 @@
 #ifndef PMAPD_LAUNCHER_SERVE_H
 #define PMAPD_LAUNCHER_SERVE_H
 
+#include "daemon/launcher/cgroup.h"
 #include "daemon/launcher/peer.h"
 #include "daemon/launcher/sockets.h"
 
@@ -14,6 +15,7 @@ struct launcher_options {
     const char *worker; /* absolute path of pmap-worker */
     const struct policy *policy;
     struct sockets *sockets;
+    struct cgroups *groups; /* that workers are put into, if there are any */
 };
 
 /*

@@ -4,6 +4,8 @@
  */
 #include "daemon/launcher/start.h"
 
+#include "daemon/launcher/account.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -40,15 +42,20 @@ struct account {
 /* The child's own end of the pipe. */
 static int status_fd = -1;
 
-static _Noreturn void fail(const char *stage, int error)
+static _Noreturn void give_up(const char *text, bool whole, int error)
 {
-    struct start_status status = {.error = error};
+    struct start_status status = {.error = error, .whole = whole};
     ssize_t n;
-    snprintf(status.stage, sizeof status.stage, "%s", stage);
+    snprintf(status.text, sizeof status.text, "%s", text);
     do
         n = write(status_fd, &status, sizeof status);
     while (n < 0 && errno == EINTR);
     _exit(127);
+}
+
+static _Noreturn void fail(const char *stage, int error)
+{
+    give_up(stage, false, error);
 }
 
 static void must(bool done, const char *stage)
@@ -104,45 +111,72 @@ static void reset_oom_score(void)
 
 /*** As the submitting process ***/
 
+/* What a process may have, before and after a login has had its say. */
+struct allowance {
+    struct rlimit limits[RLIM_NLIMITS];
+    int nice;
+};
+
+static void read_allowance(struct allowance *allowance)
+{
+    for (int resource = 0; resource < (int)RLIM_NLIMITS; resource++)
+        must(getrlimit(resource, &allowance->limits[resource]) == 0, "getrlimit");
+    errno = 0;
+    allowance->nice = getpriority(PRIO_PROCESS, 0);
+    must(errno == 0, "getpriority");
+}
+
 /* May this error of a wish for more than we have stand, the wish then being cut to what we have? */
 static bool is_denied(int error)
 {
     return error == EPERM || error == EACCES;
 }
 
-/*
- * Its hard limits; soft ones as the launcher has them (a call brings the submitter's for what it runs). One
- * that is higher than ours is ours where there is no privilege to raise it.
- */
-static void set_limits(const struct identity *identity)
+static void cut_soft(struct rlimit *limit)
 {
-    for (int resource = 0; resource < (int)RLIM_NLIMITS; resource++) {
-        struct rlimit ours, limit;
-        must(getrlimit(resource, &ours) == 0, "getrlimit");
-        limit.rlim_max = identity->limits[resource];
-        limit.rlim_cur = resource == RLIMIT_NOFILE ? FILES_SOFT : ours.rlim_cur;
-        if (limit.rlim_cur > limit.rlim_max)
-            limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(resource, &limit) == 0)
-            continue;
-        must(is_denied(errno) && limit.rlim_max > ours.rlim_max, "setrlimit");
-        limit.rlim_max = ours.rlim_max;
-        if (limit.rlim_cur > limit.rlim_max)
-            limit.rlim_cur = limit.rlim_max;
-        must(setrlimit(resource, &limit) == 0, "setrlimit");
-    }
+    if (limit->rlim_cur > limit->rlim_max)
+        limit->rlim_cur = limit->rlim_max;
 }
 
-static void set_scheduling(const struct identity *identity)
+/*
+ * Its hard limits, or the login's where it has given one that is lower. Soft ones are the login's, or else as
+ * the launcher has them (a call brings the submitter's for what it runs). One that is higher than ours is
+ * ours where there is no privilege to raise it.
+ */
+static void set_limit(int resource, rlim_t hard, const struct rlimit *before, const struct rlimit *now)
 {
-    errno = 0;
-    int ours = getpriority(PRIO_PROCESS, 0);
-    must(errno == 0, "getpriority");
-    if (setpriority(PRIO_PROCESS, 0, identity->nice) < 0)
-        must(is_denied(errno) && identity->nice < ours, "setpriority");
+    struct rlimit limit = {.rlim_cur = now->rlim_cur, .rlim_max = hard};
+    if (now->rlim_max != before->rlim_max && now->rlim_max < hard)
+        limit.rlim_max = now->rlim_max;
+    if (resource == RLIMIT_NOFILE && now->rlim_cur == before->rlim_cur)
+        limit.rlim_cur = FILES_SOFT;
+    cut_soft(&limit);
+    if (setrlimit(resource, &limit) == 0)
+        return;
+    must(is_denied(errno) && limit.rlim_max > now->rlim_max, "setrlimit");
+    limit.rlim_max = now->rlim_max;
+    cut_soft(&limit);
+    must(setrlimit(resource, &limit) == 0, "setrlimit");
+}
+
+/* Niceness: the submitter's, or the login's where it has given one that is higher. */
+static void set_scheduling(const struct identity *identity, int before, int now)
+{
+    int nice = now != before && now > identity->nice ? now : identity->nice;
+    if (setpriority(PRIO_PROCESS, 0, nice) < 0)
+        must(is_denied(errno) && nice < now, "setpriority");
     must(sched_setaffinity(0, sizeof identity->cpus, (const cpu_set_t *)identity->cpus) == 0,
          "taking over the CPU affinity");
     must(prctl(PR_SET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL) == 0, "timer slack");
+}
+
+static void be_like(const struct identity *identity, const struct allowance *before)
+{
+    struct allowance now;
+    read_allowance(&now);
+    set_scheduling(identity, before->nice, now.nice);
+    for (int resource = 0; resource < (int)RLIM_NLIMITS; resource++)
+        set_limit(resource, identity->limits[resource], &before->limits[resource], &now.limits[resource]);
 }
 
 /*** The user ***/
@@ -174,6 +208,22 @@ static void set_groups(const struct identity *identity, const struct account *ac
         must(initgroups(account->name, identity->gid) == 0, "initgroups");
     else
         must(setgroups(1, &identity->gid) == 0, "setgroups");
+}
+
+/* As far as a login would go; a uid that is in no list of users has no account to be judged by. */
+static void enter(const struct start *start, const struct account *account)
+{
+    char text[ACCOUNT_TEXT_MAX] = "";
+    uid_t uid = start->identity->uid;
+    if (!account->known) {
+        account_set_loginuid(uid);
+        return;
+    }
+    int rc = account_enter(NULL, account->name, uid, text);
+    if (rc == -EACCES)
+        give_up(text, true, EACCES);
+    if (rc < 0)
+        fail("asking for the account", -rc);
 }
 
 static int compare_gids(const void *a, const void *b)
@@ -300,6 +350,7 @@ static _Noreturn void execute(const struct start *start, const struct account *a
 _Noreturn void start_child(const struct start *start)
 {
     struct account account = {0};
+    struct allowance before;
     status_fd = start->status;
     alarm(DEADLINE_S);
     reset_signals();
@@ -307,8 +358,10 @@ _Noreturn void start_child(const struct start *start)
     must(setsid() >= 0, "setsid");
     find_account(start->identity->uid, &account);
     reset_oom_score();
-    set_scheduling(start->identity);
-    set_limits(start->identity);
+    read_allowance(&before);
+    if (!start->private_pool)
+        enter(start, &account);
+    be_like(start->identity, &before);
     if (!start->private_pool)
         become(start->identity, &account);
     else if (geteuid() != 0)

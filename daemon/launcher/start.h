@@ -18,6 +18,7 @@ struct start {
     uint32_t worker, slot;
     const struct identity *identity;
     bool private_pool; /* does not change who it is */
+    int group;         /* folder of the control group that it is born into; -1: none */
     pid_t launcher;
     int status; /* close-on-exec end of a pipe that tells how it goes */
 };
@@ -27,8 +28,9 @@ struct start {
  * executes and, when that fails, another with. Nothing at all: it was killed, at its deadline for instance.
  */
 struct start_status {
-    int error; /* 0 or an errno */
-    char stage[60];
+    int error;  /* 0 or an errno */
+    bool whole; /* the text says it all; else it is what was being done */
+    char text[160];
 };
 
 /* To be called in the forked child of a process without threads. */

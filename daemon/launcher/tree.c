@@ -3,6 +3,8 @@
  */
 #include "daemon/launcher/tree.h"
 
+#include "common/smallfile.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -80,14 +82,8 @@ static bool read_process(pid_t pid, struct process *process)
 {
     char path[32], text[512];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (smallfile_read(AT_FDCWD, path, text, sizeof text) <= 0)
         return false;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0)
-        return false;
-    text[n] = '\0';
     /* The name in brackets is the process's own choice and may hold brackets itself. */
     char *at = strrchr(text, ')');
     if (!at || at[1] != ' ' || at[2] == '\0')

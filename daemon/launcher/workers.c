@@ -5,9 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* After a start that failed the next one waits, twice as long each time. */
@@ -61,7 +64,8 @@ static struct failing *failing_find(struct workers *workers, uid_t uid)
     return NULL;
 }
 
-static void failing_note(struct workers *workers, uid_t uid, int64_t now_ns)
+/* refusal: see struct failing. */
+static void failing_note(struct workers *workers, uid_t uid, int64_t now_ns, const char *refusal)
 {
     struct failing *f = failing_find(workers, uid);
     if (!f && workers->failing_count < FAILING_MAX)
@@ -81,6 +85,7 @@ static void failing_note(struct workers *workers, uid_t uid, int64_t now_ns)
         pause *= 2;
     f->until_ns = now_ns + (pause < PAUSE_MOST_NS ? pause : PAUSE_MOST_NS);
     f->times++;
+    snprintf(f->refusal, sizeof f->refusal, "%s", refusal);
 }
 
 static void failing_forget(struct workers *workers, uid_t uid)
@@ -101,6 +106,10 @@ int workers_may_start(const struct workers *workers, uid_t uid, int64_t now_ns, 
     }
     for (size_t i = 0; i < workers->failing_count; i++) {
         const struct failing *f = &workers->failing[i];
+        if (f->uid == uid && now_ns < f->until_ns && f->refusal[0] != '\0') {
+            memcpy(text, f->refusal, sizeof f->refusal);
+            return -EACCES;
+        }
         if (f->uid == uid && now_ns < f->until_ns) {
             snprintf(text, RECORD_TEXT_MAX,
                      "worker processes of uid %u failed to start %u times; wait %lld ms", (unsigned)uid,
@@ -109,6 +118,23 @@ int workers_may_start(const struct workers *workers, uid_t uid, int64_t now_ns, 
         }
     }
     return 0;
+}
+
+/*
+ * As fork(2), the child being born into that control group: to move it there would take the kernel several
+ * milliseconds. glibc knows nothing of it, which there is no harm in with one thread.
+ */
+static pid_t fork_into(int group)
+{
+    if (group < 0)
+        return fork();
+    struct clone_args args = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (unsigned)group};
+    return (pid_t)syscall(SYS_clone3, &args, sizeof args);
+}
+
+uint32_t workers_next(const struct workers *workers)
+{
+    return workers->number + 1;
 }
 
 int workers_start(struct workers *workers, struct context *context, struct start *start, uint32_t token,
@@ -123,10 +149,10 @@ int workers_start(struct workers *workers, struct context *context, struct start
         free(w);
         return rc;
     }
-    start->worker = workers->number + 1;
+    start->worker = workers_next(workers);
     start->status = ends[1];
     start->launcher = getpid();
-    pid_t pid = fork();
+    pid_t pid = fork_into(start->group);
     if (pid == 0)
         start_child(start);
     int rc = pid < 0 ? -errno : 0;
@@ -164,14 +190,17 @@ static int judge_start(struct workers *workers, struct worker *w, int64_t now_ns
         failing_forget(workers, w->uid);
         return rc;
     }
-    failing_note(workers, w->uid, now_ns);
-    w->status.stage[sizeof w->status.stage - 1] = '\0';
-    if (w->status.error > 0)
-        snprintf(text, RECORD_TEXT_MAX, "cannot start a worker process: %s: %s", w->status.stage,
+    w->status.text[sizeof w->status.text - 1] = '\0';
+    if (w->status.error > 0 && w->status.whole)
+        snprintf(text, RECORD_TEXT_MAX, "%s", w->status.text);
+    else if (w->status.error > 0)
+        snprintf(text, RECORD_TEXT_MAX, "cannot start a worker process: %s: %s", w->status.text,
                  strerror(-rc));
     else
-        snprintf(text, RECORD_TEXT_MAX,
-                 "cannot start a worker process: it was not ready in time; does looking up users hang?");
+        snprintf(
+            text, RECORD_TEXT_MAX,
+            "cannot start a worker process: it was not ready in time; does looking up users, or PAM, hang?");
+    failing_note(workers, w->uid, now_ns, rc == -EACCES && w->status.whole ? text : "");
     return rc;
 }
 

@@ -46,6 +46,8 @@ struct failing {
     uid_t uid;
     unsigned times;
     int64_t until_ns;
+    char refusal[RECORD_TEXT_MAX]; /* the last time the account was refused: why, which is told until then; or
+                                      "" */
 };
 
 enum { WORKERS_BUCKETS = 1024, FAILING_MAX = 256 };
@@ -66,6 +68,9 @@ void workers_init(struct workers *workers);
  * why not.
  */
 int workers_may_start(const struct workers *workers, uid_t uid, int64_t now_ns, char text[RECORD_TEXT_MAX]);
+
+/* The number that the next one to be started will have. */
+uint32_t workers_next(const struct workers *workers);
 
 /* Forks one for this context. start: all but worker, launcher and status is filled in. Returns 0 or a
  * negative errno.

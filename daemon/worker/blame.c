@@ -75,10 +75,11 @@ static void judge(struct run *r, const struct job *job, uint32_t item, int statu
         snprintf(b->text, sizeof b->text, "it closed a descriptor that is not its own");
     } else if (WIFSIGNALED(status)) {
         struct oom now;
+        char room[OOM_TEXT_MAX];
         const char *text = NULL;
         oom_read(&now);
         if (WTERMSIG(status) == SIGKILL)
-            text = oom_text(&r->oom, &now);
+            text = oom_text(&r->oom, &now, room);
         r->oom = now;
         blame_item(r, item, NOTE_SIGNAL, (uint16_t)WTERMSIG(status), ns);
         snprintf(b->text, sizeof b->text, "%s", text ? text : "in the function");

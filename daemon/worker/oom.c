@@ -1,64 +1,56 @@
 /* The kernel's counts of processes killed for want of memory; see oom.h. */
 #include "daemon/worker/oom.h"
 
-#include <errno.h>
+#include "common/smallfile.h"
+
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { FILE_MAX_SIZE = 16 << 10 }; /* /proc/vmstat is a few KiB */
 
-/* Reads a small file of the kernel's as a string. Returns whether it could. */
-static bool read_file(const char *path, char text[FILE_MAX_SIZE])
+/* Our cgroup, of version 2, as a folder. Returns whether there is one. */
+static bool find_own(char path[PATH_MAX])
 {
-    size_t size = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    char text[PATH_MAX];
+    if (smallfile_read(AT_FDCWD, "/proc/self/cgroup", text, sizeof text) < 0)
         return false;
-    while (size < FILE_MAX_SIZE - 1) {
-        ssize_t n = read(fd, text + size, FILE_MAX_SIZE - 1 - size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        size += (size_t)n;
-    }
-    close(fd);
-    text[size] = '\0';
-    return size > 0;
+    const char *group = smallfile_line(text, "0::");
+    int n = group ? snprintf(path, PATH_MAX, "/sys/fs/cgroup%.*s", (int)strcspn(group, "\n"), group) : -1;
+    return n > 0 && n < PATH_MAX;
 }
 
-/* The number behind "NAME " at the beginning of a line. */
-static uint64_t number_of(const char *text, const char *name)
+/* Makes it the cgroup of our owner, above it: …/users/u1000. Returns whether there is one. */
+static bool cut_to_owner(char *path)
 {
-    size_t len = strlen(name);
-    for (const char *line = text; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, name, len) == 0 && line[len] == ' ')
-            return strtoull(line + len + 1, NULL, 10);
-    }
-    return UINT64_MAX;
+    char *at = strstr(path, "/users/u");
+    if (!at)
+        return false;
+    at += sizeof "/users/u" - 1;
+    size_t digits = strspn(at, "0123456789");
+    at[digits] = '\0';
+    return digits > 0;
+}
+
+static uint64_t count_in(const char *folder, const char *file, const char *name)
+{
+    char path[PATH_MAX + 32], text[FILE_MAX_SIZE];
+    snprintf(path, sizeof path, "%s/%s", folder, file);
+    return smallfile_read(AT_FDCWD, path, text, sizeof text) < 0 ? UINT64_MAX : smallfile_number(text, name);
 }
 
 void oom_read(struct oom *now)
 {
-    char text[FILE_MAX_SIZE], path[PATH_MAX];
-    *now = (struct oom){UINT64_MAX, UINT64_MAX};
-    if (read_file("/proc/vmstat", text))
-        now->machine = number_of(text, "oom_kill");
-    if (!read_file("/proc/self/cgroup", text))
+    char path[PATH_MAX];
+    *now = (struct oom){UINT64_MAX, UINT64_MAX, UINT64_MAX};
+    now->machine = count_in("/proc", "vmstat", "oom_kill ");
+    if (!find_own(path))
         return;
-    const char *group = strstr(text, "0::/");
-    if (!group)
-        return;
-    group += strlen("0::");
-    int n = snprintf(path, sizeof path, "/sys/fs/cgroup%.*s/memory.events", (int)strcspn(group, "\n"), group);
-    if (n > 0 && (size_t)n < sizeof path && read_file(path, text))
-        now->cgroup = number_of(text, "oom_kill");
+    now->cgroup = count_in(path, "memory.events", "oom_kill ");
+    if (cut_to_owner(path))
+        now->owner = count_in(path, "memory.events.local", "oom ");
 }
 
 static bool has_risen(uint64_t before, uint64_t after)
@@ -66,11 +58,37 @@ static bool has_risen(uint64_t before, uint64_t after)
     return before != UINT64_MAX && after != UINT64_MAX && after > before;
 }
 
-const char *oom_text(const struct oom *before, const struct oom *after)
+/* The owner's limit as the configuration writes sizes; 0: there is none. */
+static uint64_t owner_limit(char *unit)
 {
-    if (has_risen(before->cgroup, after->cgroup))
-        return "by the kernel's out-of-memory killer";
-    if (has_risen(before->machine, after->machine))
-        return "probably by the kernel's out-of-memory killer";
-    return NULL;
+    static const char units[] = {'G', 'M', 'K'};
+    char path[PATH_MAX];
+    if (!find_own(path) || !cut_to_owner(path))
+        return 0;
+    uint64_t bytes = count_in(path, "memory.max", "");
+    *unit = '\0';
+    if (bytes == UINT64_MAX)
+        return 0;
+    for (size_t i = 0, shift = 30; i < sizeof units; i++, shift -= 10) {
+        if (bytes >> shift << shift == bytes) {
+            *unit = units[i];
+            return bytes >> shift;
+        }
+    }
+    return bytes;
+}
+
+const char *oom_text(const struct oom *before, const struct oom *after, char text[OOM_TEXT_MAX])
+{
+    char unit[2] = "";
+    bool known = before->cgroup != UINT64_MAX && after->cgroup != UINT64_MAX;
+    if (!has_risen(known ? before->cgroup : before->machine, known ? after->cgroup : after->machine))
+        return NULL;
+    uint64_t limit = has_risen(before->owner, after->owner) ? owner_limit(unit) : 0;
+    if (limit > 0)
+        snprintf(text, OOM_TEXT_MAX, "out of memory: its owner's limit of %llu%s", (unsigned long long)limit,
+                 unit);
+    else
+        snprintf(text, OOM_TEXT_MAX, known ? "out of memory" : "out of memory, probably");
+    return text;
 }

@@ -1,17 +1,24 @@
-/* Did the kernel kill something because memory was out? Counters of it, looked at before and after. */
+/*
+ * Did the kernel kill something because memory was out, and whose memory? Counters of it, looked at before
+ * and after.
+ */
 #ifndef PMAP_OOM_H
 #define PMAP_OOM_H
 
 #include <stdint.h>
 
+enum { OOM_TEXT_MAX = 80 };
+
+/* UINT64_MAX: unknown. */
 struct oom {
-    uint64_t cgroup, machine; /* processes killed so, in our cgroup and everywhere; UINT64_MAX: unknown */
+    uint64_t cgroup, machine; /* processes killed so, in our cgroup and everywhere */
+    uint64_t owner;           /* how often our owner's cgroup was at its limit of memory */
 };
 
-/* Reads both. */
+/* Reads them all. */
 void oom_read(struct oom *now);
 
-/* What can be said of a process that SIGKILL ended between the two: a constant text, or NULL. */
-const char *oom_text(const struct oom *before, const struct oom *after);
+/* What can be said of a process that SIGKILL ended between the two, put into text; NULL: nothing. */
+const char *oom_text(const struct oom *before, const struct oom *after, char text[OOM_TEXT_MAX]);
 
 #endif

@@ -56,6 +56,7 @@ teardown() {
         kill -KILL "$pid" || true
         bad=1
     done
+    ! declare -F tidy >/dev/null || tidy || bad=1
     local log
     for log in "$T"/reports/*; do
         # What is killed while its leaks are looked for is none of them.

@@ -17,6 +17,10 @@ AS
 }
 
 prepare() {
+    prepare_users
+}
+
+prepare_users() {
     [ "$(id -u)" = 0 ] || skip "only root can be two users"
     chmod 711 "$T"
     make_as
@@ -31,14 +35,33 @@ prepare() {
     printf '[daemon]\nuser = daemon\nkill_grace = 200ms\n' >pmapd.conf
 }
 
+# A mount namespace in which files can be put over the machine's: for commands behind "${INSIDE[@]}", which begin in /.
+open_namespace() {
+    unshare --mount --propagation private true 2>err || skip "no mount namespace: $(cat err)"
+    setpriv --pdeathsig KILL unshare --mount --propagation private sleep infinity </dev/null >/dev/null 2>&1 3>&- &
+    HOLDER=$!
+    INSIDE=(nsenter "--mount=/proc/$HOLDER/ns/mnt" --)
+    until_true 10 eval '[ "$(readlink /proc/$HOLDER/ns/mnt)" != "$(readlink /proc/self/ns/mnt)" ]'
+}
+
+# Behind these words start_system starts its daemon.
+WITHIN=()
+
 # start_system [LINE...]: root's daemon with 2 slots, and these lines in [access].
 start_system() {
     [ $# = 0 ] || printf '%s\n' '[access]' "$@" >>pmapd.conf
     export PMAP_ENDPOINT=ipc://$T/sys/pmapd.sock
-    setpriv --pdeathsig KILL pmapd -c "$T/pmapd.conf" -e "$PMAP_ENDPOINT" -n 2 </dev/null >>"$T/pmapd.log" 2>&1 3>&- &
+    setpriv --pdeathsig KILL "${WITHIN[@]}" pmapd -c "$T/pmapd.conf" -e "$PMAP_ENDPOINT" -n 2 </dev/null >>"$T/pmapd.log" 2>&1 3>&- &
     DAEMON=$!
     DAEMONS+=("$DAEMON")
     until_true 20 answers
+}
+
+# The pid of the daemon's pmap-launcher.
+launcher() {
+    local pid
+    read -r pid _ <"/proc/$DAEMON/task/$DAEMON/children"
+    echo "$pid"
 }
 
 # pids_of UID: processes of that user's.

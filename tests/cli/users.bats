@@ -2,13 +2,6 @@
 load helper
 load users
 
-# The pids of pmap-launcher that are this daemon's.
-launcher() {
-    local pid
-    read -r pid _ <"/proc/$DAEMON/task/$DAEMON/children"
-    echo "$pid"
-}
-
 @test "a task is the submitter's in everything" {
     start_system
     cat >show <<'SHOW'

@@ -255,11 +255,9 @@ void note_timeout(struct job *job)
 
 void note_signal(struct job *job, int status)
 {
-    const char *text = "";
-    if (WTERMSIG(status) == SIGKILL && usage_out_of_memory())
-        text = "out of memory";
-    else if (WCOREDUMP(status))
-        text = "core dumped";
+    const char *text = WTERMSIG(status) == SIGKILL ? usage_out_of_memory() : NULL;
+    if (!text)
+        text = WCOREDUMP(status) ? "core dumped" : "";
     arena_note(&job->output.view, NOTE_SIGNAL, (uint16_t)WTERMSIG(status), text, strlen(text));
 }
 

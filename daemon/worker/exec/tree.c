@@ -1,6 +1,8 @@
 /* The processes that came of an item; see tree.h. */
 #include "daemon/worker/exec/tree.h"
 
+#include "common/smallfile.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -97,14 +99,8 @@ static bool look_at(pid_t pid, char *state, pid_t *parent)
 {
     char path[64], stat[512];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (smallfile_read(AT_FDCWD, path, stat, sizeof stat) <= 0)
         return false;
-    ssize_t n = read(fd, stat, sizeof stat - 1);
-    close(fd);
-    if (n <= 0)
-        return false;
-    stat[n] = '\0';
     /* The name, in parentheses, may hold anything; then the state, then the parent. */
     const char *name_end = strrchr(stat, ')');
     if (!name_end || strlen(name_end) < 5)

@@ -5,15 +5,17 @@
 #ifndef PMAP_USAGE_H
 #define PMAP_USAGE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 /* Looks at the kernel's counts for the first time. */
 void usage_init(void);
 
-/* Has the out-of-memory killer been at work since the last time this was asked? */
-bool usage_out_of_memory(void);
+/*
+ * Has the out-of-memory killer been at work since the last time this was asked? What to say of it, static;
+ * NULL: it has not.
+ */
+const char *usage_out_of_memory(void);
 
 /* The largest resident set of this process since usage_forget_peak, in bytes; 0: unknown. */
 uint64_t usage_own_peak(void);

@@ -1,0 +1,411 @@
+/*
+ * Control groups; see cgroup.h. They are folders and small files, and what is done here is to make, write and
+ * remove them.
+ */
+#include "daemon/launcher/cgroup.h"
+
+#include "common/smallfile.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+enum {
+    WEIGHT_UNIT = 100, /* the kernel's for "as any other" */
+    WEIGHT_MOST = 10000,
+    WEIGHT_OURS = 1000, /* of the broker and of ourselves, against all users' together */
+    NAME_ROOM = 32,
+    NUMBER_ROOM = 24,
+};
+
+/* Says why, and returns the error. */
+__attribute__((format(printf, 3, 4))) static int fail(char why[CGROUP_WHY_MAX], int error, const char *format,
+                                                      ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why, CGROUP_WHY_MAX, format, args);
+    va_end(args);
+    return error;
+}
+
+/*** Finding it ***/
+
+/* systemd marks what it delegates. */
+static bool is_delegated(const char *path)
+{
+    static const char *const marks[] = {"user.delegate", "trusted.delegate"};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        char value = '\0';
+        if (getxattr(path, marks[i], &value, 1) == 1 && value == '1')
+            return true;
+    }
+    return false;
+}
+
+int cgroups_find(const char *root, char own[PATH_MAX], char why[CGROUP_WHY_MAX])
+{
+    struct statfs fs;
+    char text[PATH_MAX];
+    if (statfs(root, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
+        return fail(why, -ENOTSUP, "there are none of version 2 at %s", root);
+    ssize_t n = smallfile_read(AT_FDCWD, "/proc/self/cgroup", text, sizeof text);
+    const char *path = n < 0 ? NULL : smallfile_line(text, "0::");
+    if (!path)
+        return fail(why, -ENOTSUP, "/proc/self/cgroup names none of version 2");
+    int len = (int)strcspn(path, "\n");
+    n = snprintf(own, PATH_MAX, "%s%.*s", root, len, path);
+    if (n < 0 || n >= PATH_MAX || len == 0 || path[0] != '/' || strstr(own, "/../"))
+        return fail(why, -EACCES, "the group that pmapd is in is not to be seen at %s", root);
+    if (!is_delegated(own))
+        return fail(why, -EACCES, "%s is not pmapd's to divide (its unit should say Delegate=yes)", own);
+    return 0;
+}
+
+/*** Folders ***/
+
+/* Makes a folder that all may look into, whatever our umask is, or finds it. Returns it or a negative errno.
+ */
+static int make_folder(int folder, const char *name)
+{
+    if (mkdirat(folder, name, 0755) < 0 && errno != EEXIST)
+        return -errno;
+    int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (fchmod(fd, 0755) < 0) {
+        int rc = -errno;
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+static bool enable(int folder, const char *controller)
+{
+    return smallfile_write(folder, "cgroup.subtree_control", controller) == 0;
+}
+
+static void write_number(int folder, const char *file, uint64_t number, int *rc)
+{
+    char text[NUMBER_ROOM];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)number);
+    int error = smallfile_write(folder, file, number == 0 ? "max" : text);
+    if (error < 0 && *rc == 0)
+        *rc = error;
+}
+
+static int kill_group(int folder, const char *name)
+{
+    char path[NAME_ROOM + sizeof "/cgroup.kill"];
+    snprintf(path, sizeof path, "%s/cgroup.kill", name);
+    return smallfile_write(folder, path, "1");
+}
+
+/* Removes the empty folders in this one whose names begin so. Those that are not empty stay. */
+static void remove_old(int folder, char first)
+{
+    int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = copy >= 0 ? fdopendir(copy) : NULL;
+    if (!list) {
+        if (copy >= 0)
+            close(copy);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(list));) { /* NOLINT(concurrency-mt-unsafe): no threads */
+        if (entry->d_name[0] != first || entry->d_type != DT_DIR)
+            continue;
+        int below = first == 'u' ? openat(folder, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+        if (below >= 0) {
+            remove_old(below, 'w');
+            close(below);
+        }
+        unlinkat(folder, entry->d_name, AT_REMOVEDIR);
+    }
+    closedir(list);
+}
+
+/*** The division ***/
+
+void cgroups_init(struct cgroups *groups)
+{
+    *groups = (struct cgroups){.users = -1};
+    LIST_INIT(&groups->owners);
+}
+
+/* Makes one of the two for a daemon and moves it there. Returns the folder or a negative errno. */
+static int settle(int own, const char *name, pid_t pid, char why[CGROUP_WHY_MAX])
+{
+    char number[NUMBER_ROOM];
+    int folder = make_folder(own, name);
+    if (folder < 0)
+        return fail(why, folder, "cannot make the group '%s': %s", name, strerror(-folder));
+    snprintf(number, sizeof number, "%d", (int)pid);
+    int rc = smallfile_write(folder, "cgroup.procs", number);
+    if (rc == 0)
+        return folder;
+    close(folder);
+    return fail(why, rc, "cannot move process %d to the group '%s': %s", (int)pid, name, strerror(-rc));
+}
+
+/* One by one: one that is not there, or is held by somebody else, keeps none of the others out. */
+static void enable_controllers(int own, struct cgroups *g)
+{
+    g->cpu = enable(own, "+cpu") && enable(g->users, "+cpu");
+    g->memory = enable(own, "+memory") && enable(g->users, "+memory");
+    g->pids = enable(own, "+pids") && enable(g->users, "+pids");
+}
+
+static int make_users(int own, struct cgroups *g, char why[CGROUP_WHY_MAX])
+{
+    g->users = make_folder(own, "users");
+    if (g->users < 0)
+        return fail(why, g->users, "cannot make the group 'users': %s", strerror(-g->users));
+    /* Linux 5.14 has it; born into their group (5.7) processes can then be, too. */
+    int rc = smallfile_write(g->users, "cgroup.kill", "1");
+    if (rc < 0) {
+        close(g->users);
+        g->users = -1;
+        return fail(why, rc, "this kernel cannot kill a group (cgroup.kill): %s", strerror(-rc));
+    }
+    remove_old(g->users, 'u');
+    return 0;
+}
+
+int cgroups_open(const char *own_path, pid_t broker, uint64_t broker_memory, struct cgroups *groups,
+                 char why[CGROUP_WHY_MAX])
+{
+    int supervisor = -1, brokers = -1, ignored = 0;
+    int own = open(own_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (own < 0)
+        return fail(why, -errno, "%s: %s", own_path, strerror(errno));
+    int rc = make_users(own, groups, why);
+    if (rc == 0 && (supervisor = settle(own, "supervisor", getpid(), why)) < 0)
+        rc = supervisor;
+    if (rc == 0 && (brokers = settle(own, "broker", broker, why)) < 0)
+        rc = brokers;
+    if (rc == 0) {
+        enable_controllers(own, groups);
+        if (groups->cpu) {
+            write_number(supervisor, "cpu.weight", WEIGHT_OURS, &ignored);
+            write_number(brokers, "cpu.weight", WEIGHT_OURS, &ignored);
+        }
+        if (groups->memory)
+            write_number(brokers, "memory.max", broker_memory, &ignored);
+    } else {
+        cgroups_close(groups);
+    }
+    if (supervisor >= 0)
+        close(supervisor);
+    if (brokers >= 0)
+        close(brokers);
+    close(own);
+    return rc;
+}
+
+void cgroups_names(const struct cgroups *groups, char names[32])
+{
+    snprintf(names, 32, "%s%s%s", groups->cpu ? " cpu" : "", groups->memory ? " memory" : "",
+             groups->pids ? " pids" : "");
+}
+
+/*** Owners and workers ***/
+
+static void owner_name(uid_t uid, char name[NAME_ROOM])
+{
+    snprintf(name, NAME_ROOM, "u%u", (unsigned)uid);
+}
+
+static void worker_name(uint32_t number, char name[NAME_ROOM])
+{
+    snprintf(name, NAME_ROOM, "w%u", (unsigned)number);
+}
+
+static struct cgroup_owner *find_owner(const struct cgroups *g, uid_t uid)
+{
+    struct cgroup_owner *owner;
+    LIST_FOREACH (owner, &g->owners, link) {
+        if (owner->uid == uid)
+            break;
+    }
+    return owner;
+}
+
+static struct cgroup_worker *find_worker(const struct cgroup_owner *owner, uint32_t number)
+{
+    struct cgroup_worker *worker;
+    LIST_FOREACH (worker, &owner->workers, link) {
+        if (worker->number == number)
+            break;
+    }
+    return worker;
+}
+
+/* Forgets an owner without workers; the folder goes if it is empty. */
+static void drop_owner(struct cgroups *g, struct cgroup_owner *owner)
+{
+    char name[NAME_ROOM];
+    owner_name(owner->uid, name);
+    close(owner->folder);
+    unlinkat(g->users, name, AT_REMOVEDIR);
+    LIST_REMOVE(owner, link);
+    free(owner);
+}
+
+/* NULL with *rc set when that fails. */
+static struct cgroup_owner *make_owner(struct cgroups *g, uid_t uid, int *rc)
+{
+    char name[NAME_ROOM];
+    struct cgroup_owner *owner = calloc(1, sizeof *owner);
+    if (!owner) {
+        *rc = -ENOMEM;
+        return NULL;
+    }
+    owner_name(uid, name);
+    *owner = (struct cgroup_owner){.uid = uid, .folder = make_folder(g->users, name)};
+    if (owner->folder < 0) {
+        *rc = owner->folder;
+        free(owner);
+        return NULL;
+    }
+    LIST_INIT(&owner->workers);
+    /* A worker's own counts: of those that the kernel has killed for want of memory. */
+    if (g->memory)
+        enable(owner->folder, "+memory");
+    LIST_INSERT_HEAD(&g->owners, owner, link);
+    return owner;
+}
+
+int cgroups_add(struct cgroups *groups, uid_t uid, uint32_t worker, int *folder)
+{
+    char name[NAME_ROOM];
+    int rc = -ENOMEM;
+    struct cgroup_owner *owner = find_owner(groups, uid);
+    struct cgroup_worker *w = calloc(1, sizeof *w);
+    if (w && !owner)
+        owner = make_owner(groups, uid, &rc);
+    if (!w || !owner) {
+        free(w);
+        return rc;
+    }
+    worker_name(worker, name);
+    int fd = make_folder(owner->folder, name);
+    if (fd < 0) {
+        free(w);
+        if (LIST_EMPTY(&owner->workers))
+            drop_owner(groups, owner);
+        return fd;
+    }
+    w->number = worker;
+    LIST_INSERT_HEAD(&owner->workers, w, link);
+    *folder = fd;
+    return 0;
+}
+
+int cgroups_apply_limits(struct cgroups *groups, uid_t uid, const struct limits *limits)
+{
+    struct cgroup_owner *owner = find_owner(groups, uid);
+    int rc = 0;
+    if (!owner || (owner->limited && owner->weight == limits->weight && owner->memory == limits->memory &&
+                   owner->pids == limits->pids))
+        return 0;
+    uint64_t weight = (uint64_t)limits->weight * WEIGHT_UNIT;
+    if (groups->cpu)
+        write_number(owner->folder, "cpu.weight", weight < WEIGHT_MOST ? weight : WEIGHT_MOST, &rc);
+    if (groups->memory)
+        write_number(owner->folder, "memory.max", limits->memory, &rc);
+    if (groups->pids)
+        write_number(owner->folder, "pids.max", (uint64_t)limits->pids, &rc);
+    owner->limited = rc == 0;
+    owner->weight = limits->weight;
+    owner->memory = limits->memory;
+    owner->pids = limits->pids;
+    return rc;
+}
+
+int cgroups_kill(struct cgroups *groups, uid_t uid, uint32_t worker)
+{
+    char name[NAME_ROOM];
+    struct cgroup_owner *owner = find_owner(groups, uid);
+    worker_name(worker, name);
+    return owner ? kill_group(owner->folder, name) : -ENOENT;
+}
+
+void cgroups_end(struct cgroups *groups, uid_t uid, uint32_t worker)
+{
+    char name[NAME_ROOM];
+    struct cgroup_owner *owner = find_owner(groups, uid);
+    struct cgroup_worker *w = owner ? find_worker(owner, worker) : NULL;
+    if (!w)
+        return;
+    w->ended = true;
+    worker_name(worker, name);
+    kill_group(owner->folder, name);
+}
+
+/* Removes the groups of an owner's workers that have ended. Returns how many could not be yet. */
+static size_t sweep_owner(struct cgroup_owner *owner)
+{
+    struct cgroup_worker *next;
+    size_t left = 0;
+    for (struct cgroup_worker *w = LIST_FIRST(&owner->workers); w; w = next) {
+        char name[NAME_ROOM];
+        next = LIST_NEXT(w, link);
+        if (!w->ended)
+            continue;
+        worker_name(w->number, name);
+        if (unlinkat(owner->folder, name, AT_REMOVEDIR) < 0 && errno != ENOENT) {
+            left++;
+            continue;
+        }
+        LIST_REMOVE(w, link);
+        free(w);
+    }
+    return left;
+}
+
+size_t cgroups_sweep(struct cgroups *groups)
+{
+    struct cgroup_owner *next;
+    size_t left = 0;
+    for (struct cgroup_owner *owner = LIST_FIRST(&groups->owners); owner; owner = next) {
+        next = LIST_NEXT(owner, link);
+        left += sweep_owner(owner);
+        if (LIST_EMPTY(&owner->workers))
+            drop_owner(groups, owner);
+    }
+    return left;
+}
+
+void cgroups_kill_all(struct cgroups *groups)
+{
+    smallfile_write(groups->users, "cgroup.kill", "1");
+}
+
+void cgroups_close(struct cgroups *groups)
+{
+    struct cgroup_owner *owner;
+    struct cgroup_worker *w;
+    while ((owner = LIST_FIRST(&groups->owners))) {
+        LIST_FOREACH (w, &owner->workers, link)
+            w->ended = true;
+        sweep_owner(owner);
+        while ((w = LIST_FIRST(&owner->workers))) {
+            LIST_REMOVE(w, link);
+            free(w);
+        }
+        drop_owner(groups, owner);
+    }
+    if (groups->users >= 0)
+        close(groups->users);
+    groups->users = -1;
+}

@@ -1,0 +1,101 @@
+/*
+ * Control groups, version 2: who is charged together, limited together and killed at one stroke.
+ *
+ *   OWN/                   the unit's, delegated to us (Delegate=yes): left without processes of its own
+ *     supervisor/          the launcher
+ *     broker/              the broker, with a limit of memory
+ *     users/u<uid>/        an owner: weight, memory and number of processes as the configuration has them
+ *       w<number>/         a worker and all that comes of it
+ *
+ * Root writes all of it and hands nothing to users. Nothing is ever moved but the two daemons at the start:
+ * workers are born into their group. What is not there (a controller, a file of a later kernel) is done
+ * without.
+ */
+#ifndef PMAPD_CGROUP_H
+#define PMAPD_CGROUP_H
+
+#include "daemon/config.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#define CGROUP_ROOT "/sys/fs/cgroup"
+
+enum { CGROUP_WHY_MAX = 512 };
+
+struct cgroup_worker {
+    LIST_ENTRY(cgroup_worker) link;
+    uint32_t number;
+    bool ended; /* killed; its folder goes when it is empty */
+};
+
+struct cgroup_owner {
+    LIST_ENTRY(cgroup_owner) link;
+    uid_t uid;
+    int folder;
+    bool limited; /* these are in force: */
+    int weight, pids;
+    uint64_t memory;
+    LIST_HEAD(, cgroup_worker) workers;
+};
+
+struct cgroups {
+    int users; /* its folder; -1: there are no groups, and nothing below is to be called but cgroups_close */
+    bool cpu, memory, pids; /* controllers that are in force */
+    LIST_HEAD(, cgroup_owner) owners;
+};
+
+/* No groups. */
+void cgroups_init(struct cgroups *groups);
+
+/*
+ * Looks for the group that we were given, in the hierarchy at `root` ("/sys/fs/cgroup"). Returns 0 and its
+ * path, or a negative errno and in `why`, in words, why there is none: -ENOTSUP (no version 2 there), -EACCES
+ * (the group that we are in is not ours to divide).
+ */
+int cgroups_find(const char *root, char own[PATH_MAX], char why[CGROUP_WHY_MAX]);
+
+/*
+ * Divides the group `own`, a folder: moves this process and the broker to their places, and enables what
+ * controllers there are. Kills what a former launcher has left in users/. broker_memory: in bytes. Returns 0
+ * or a negative errno, and why.
+ */
+int cgroups_open(const char *own, pid_t broker, uint64_t broker_memory, struct cgroups *groups,
+                 char why[CGROUP_WHY_MAX]);
+
+/* The names of the controllers that are in force, " cpu memory pids" at most. */
+void cgroups_names(const struct cgroups *groups, char names[32]);
+
+/*
+ * Makes a worker's group, and its owner's where there is none yet. *folder is the caller's to close, for
+ * clone3(2). Returns 0 or a negative errno.
+ */
+int cgroups_add(struct cgroups *groups, uid_t uid, uint32_t worker, int *folder);
+
+/*
+ * Puts an owner's limits into force, if he has a group and they are other ones than those he has: to be
+ * called whenever they may have changed. Lower ones hold for what is there already. Returns 0 or the first
+ * negative errno.
+ */
+int cgroups_apply_limits(struct cgroups *groups, uid_t uid, const struct limits *limits);
+
+/* Kills all that is in a worker's group. Returns 0 or a negative errno. */
+int cgroups_kill(struct cgroups *groups, uid_t uid, uint32_t worker);
+
+/* The same for one that has ended: its group goes with what is left in it. */
+void cgroups_end(struct cgroups *groups, uid_t uid, uint32_t worker);
+
+/* Removes what groups have become empty. Returns how many have yet to. */
+size_t cgroups_sweep(struct cgroups *groups);
+
+/* Kills all that is in any worker's group. */
+void cgroups_kill_all(struct cgroups *groups);
+
+/* Removes what is empty. Our own and the broker's group stay: we are in them. */
+void cgroups_close(struct cgroups *groups);
+
+#endif

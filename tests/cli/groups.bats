@@ -1,0 +1,111 @@
+# The system's daemon in a control group that is its own to divide: in a mount namespace where version 2 is mounted, be it
+# without controllers. What takes controllers is tried on a whole machine.
+load helper
+load users
+
+prepare() {
+    prepare_users
+    open_namespace
+    "${INSIDE[@]}" mount -t cgroup2 none /sys/fs/cgroup 2>err || skip "no control groups of version 2: $(cat err)"
+    local from
+    from=$(sed -n 's/^0:://p' /proc/self/cgroup)
+    GROUP=/sys/fs/cgroup${from%/}/${T##*/}
+    "${INSIDE[@]}" mkdir "$GROUP"
+    "${INSIDE[@]}" test -e "$GROUP/cgroup.kill" || skip "no cgroup.kill in this kernel"
+    WITHIN=("${INSIDE[@]}" bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$GROUP")
+}
+
+tidy() {
+    local folder
+    for folder in users supervisor broker .; do
+        [ -z "${GROUP:-}" ] || gone_group "$GROUP/$folder" || { echo "left behind: $GROUP/$folder"; return 1; }
+    done
+}
+
+gone_group() {
+    "${INSIDE[@]}" bash -c '[ ! -e "$0" ] || rmdir "$(realpath "$0")"' "$1"
+}
+
+# As systemd marks what it delegates.
+delegate() {
+    "${INSIDE[@]}" /usr/bin/python3 -c "import os; os.setxattr('$GROUP', 'user.delegate', b'1')"
+}
+
+group_of() {
+    sed -n 's/^0:://p' "/proc/$1/cgroup"
+}
+
+# Folders of owners or workers: as many as that.
+folders() {
+    [ "$("${INSIDE[@]}" find "$GROUP/users" -mindepth 1 -type d -name "$1" | wc -l)" = "$2" ]
+}
+
+@test "daemons and workers are in groups of their own, an owner's together" {
+    delegate
+    start_system
+    expect 0 "${INSIDE[@]}" as $alice pmapc map -- grep ^0:: ::: /proc/self/cgroup
+    grep -q "control groups in $GROUP:" pmapd.log
+    [[ $(group_of "$DAEMON") == */${GROUP##*/}/broker ]]
+    [[ $(group_of "$(launcher)") == */${GROUP##*/}/supervisor ]]
+    grep -qE "/${GROUP##*/}/users/u$alice/w[0-9]+\$" out
+    expect 0 "${INSIDE[@]}" as $bob pmapc map -- grep ^0:: ::: /proc/self/cgroup
+    grep -qE "/${GROUP##*/}/users/u$bob/w[0-9]+\$" out
+    # They can see into it, and change nothing.
+    expect 0 "${INSIDE[@]}" as $alice pmapc map -- sh -c "cd $GROUP/users/u$alice && grep -q populated cgroup.events && ! mkdir x" ::: x
+    folders "u*" 2
+    stop_daemon
+    folders "*" 0
+}
+
+@test "whatever came of a worker goes with it, and so does its group" {
+    delegate
+    start_system
+    "${INSIDE[@]}" as $alice pmapc map -q -- sh -c 'setsid sh -c "trap \"\" TERM; sleep 601 & sleep 601" & exec sleep 601' ::: 1 \
+        >out.a 2>err.a 3>&- &
+    local client=$!
+    until_true 20 eval '[ "$(pgrep -u $alice -x sleep | wc -l)" = 3 ]'
+    folders 'w*' 1
+    pkill -KILL -u $alice -x pmap-worker
+    until_true 10 eval '[ -z "$(pgrep -u $alice -x "sleep|sh")" ]'
+    kill $client
+    wait $client || true
+    until_true 20 folders 'w*' 0
+    until_true 20 folders 'u*' 0
+}
+
+@test "a killed broker leaves no process and no group of a user's" {
+    delegate
+    start_system
+    "${INSIDE[@]}" as $alice pmapc map -q -- sh -c 'setsid sleep 602 & exec sleep 602' ::: 1 2 >out.a 2>err.a 3>&- &
+    local client=$!
+    until_true 20 eval '[ "$(pgrep -u $alice -x sleep | wc -l)" = 4 ]'
+    kill -KILL "$DAEMON"
+    ended "$DAEMON" 137
+    forget_daemon "$DAEMON"
+    until_true 10 nobody_left
+    until_true 10 folders '*' 0
+    wait $client || true
+}
+
+@test "what a former launcher has left is killed by the next" {
+    delegate
+    "${INSIDE[@]}" bash -c 'mkdir -p "$0/users/u54323/w9" && echo $$ >"$0/users/u54323/w9/cgroup.procs" && exec sleep 603' \
+        "$GROUP" </dev/null >/dev/null 2>&1 3>&- &
+    local stray=$!
+    until_true 10 eval '[[ $(group_of $stray) == */w9 ]]'
+    start_system
+    ended $stray 137
+    expect 0 "${INSIDE[@]}" as $alice pmapc map -- echo ::: x
+    says x
+    stop_daemon
+    folders 'u54321' 0
+    "${INSIDE[@]}" rmdir "$GROUP/users/u54323/w9" "$GROUP/users/u54323" 2>/dev/null || true # it may have died too late
+}
+
+@test "a group that is not pmapd's is left alone, and that is said once" {
+    start_system
+    [ "$(grep -c 'no control groups: .*Delegate=yes' pmapd.log)" = 1 ]
+    [[ $(group_of "$DAEMON") == */${GROUP##*/} ]]
+    expect 0 "${INSIDE[@]}" as $alice pmapc map -- grep ^0:: ::: /proc/self/cgroup
+    grep -qE "/${GROUP##*/}\$" out
+}
