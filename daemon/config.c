@@ -272,6 +272,14 @@ static int set_key(const struct key *key, void *base, const char *text, bool ski
     return say(why, "is of a kind that this program does not know");
 }
 
+bool config_key(size_t i, struct config_key *key)
+{
+    if (i >= KEY_COUNT)
+        return false;
+    *key = (struct config_key){keys[i].section, keys[i].name, keys[i].initial};
+    return true;
+}
+
 int config_defaults(struct config *c)
 {
     struct config fresh = {0};

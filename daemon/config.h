@@ -74,6 +74,15 @@ enum { CONFIG_ERROR_MAX = 512 };
 int config_defaults(struct config *c);
 
 /*
+ * The keys that there are, each with its default as it would stand in the file; those of [defaults] are also
+ * those of [user NAME] and [group NAME]. Returns false where i is too large; the strings are static.
+ */
+struct config_key {
+    const char *section, *name, *initial;
+};
+bool config_key(size_t i, struct config_key *key);
+
+/*
  * Reads `path` over the defaults. error: at least CONFIG_ERROR_MAX bytes, set on failure to one line such as
  * "/etc/pmapd/pmapd.conf:12: unknown key 'slot' in [pool]; did you mean 'slots'?".
  * Checks everything: unknown sections and keys, ranges, units, names that do not exist, a key or section

@@ -1,5 +1,6 @@
 # The installed tree, under another prefix: programs find each other, and the library is found by pkg-config and CMake.
 load helper
+load examples
 
 # Installs into $T/tree. PMAP_BUILD, PMAP_SOURCE: the build and the source folder.
 prepare() {
@@ -14,8 +15,29 @@ prepare() {
     run --separate-stderr timeout "$LIMIT" pmapc map square ::: 12
     [ "$status" -eq 0 ]
     [ "$output" = 144 ]
-    find "$T/tree" -name 'pmapc.1*' | grep -q .
     find "$T/tree" -name pmapd.conf | grep -q .
+}
+
+@test "each name of a manual page finds it, and completion is where the shells look for it" {
+    local page name
+    for page in "$PMAP_SOURCE"/{client/pmapc,client/libpmap,daemon}/man/*; do
+        for name in $(sed -n '/^.Sh NAME/,/^.Nd/s/^\.Nm \([^ ]*\).*/\1/p' "$page"); do
+            zcat "$T/tree/share/man/man${page##*.}/$name.${page##*.}.gz" | cmp - "$page" || fail "$name of $page"
+            echo "$name"
+        done
+    done >names
+    [ "$(wc -l <names)" -ge 45 ] || fail "these cannot be all"
+    [ -f "$T/tree/share/bash-completion/completions/pmapc" ]
+    [ -n "$(find "$T/tree/share/zsh" -name _pmapc)" ]
+}
+
+@test "DESTDIR takes everything, and nothing names the folder that it was installed to for a while" {
+    DESTDIR=$T/staged cmake --install "$PMAP_BUILD" --prefix /usr >staged.out
+    diff <(cd tree && find . ! -type d | sort) <(cd staged/usr && find . ! -type d | sort) || fail "not the same files"
+    [ "$(cd staged && ls)" = usr ] || fail "beside the prefix: $(cd staged && ls)"
+    grep -q '^ExecStart=/usr/sbin/pmapd$' "$(find staged -path '*/system/pmapd.service')"
+    ! grep -rlF "$T/staged" staged || fail "these name it"
+    ! grep -rIlF -e "$T" -e "$PMAP_BUILD" tree/share tree/include "$lib"/pkgconfig "$lib"/cmake || fail "these name a folder of the build"
 }
 
 @test "the installed programs run commands, Python and a module that was built against the installed header" {
@@ -33,6 +55,13 @@ prepare() {
     expect 0 pmapc top --batch -n 1
     grep -qE '^jobs: 0$' out
     [ -x "$T/tree/libexec/pmapd/pmapc-top" ]
+}
+
+@test "the examples of pmap(3) and pmap-module(3) build and work" {
+    pmapc map -q echo ::: 1
+    export PKG_CONFIG_PATH=$lib/pkgconfig CPATH=$T/tree/include
+    try_examples client/libpmap/man/pmap.3 client/libpmap/man/pmap-module.3
+    [ "$(find examples -name '*.c' | wc -l)" = 2 ]
 }
 
 @test "pkg-config builds the example against the installed library" {

@@ -102,29 +102,6 @@ shows() {
     usage "'most' is not 'all'" map --help=most
 }
 
-# Each long option is told of in --help=all, in the man page and in the completion.
-@test "help, man page and completion know all options" {
-    local option
-    expect 0 pmapc map --help=all
-    for option in slots chunksize arg-file null delimiter max-args colsep unordered line-buffer tag results timeout retries \
-        halt recycle isolate type priority at-most-once joblog resume resume-failed trace stats progress quiet dry-run; do
-        grep -q -- "--$option" out || fail "--$option is not in the help"
-        grep -qr -- "Fl \\\\-$option" "$PMAP_SOURCE/client/pmapc/man" || fail "--$option is not in the man page"
-        grep -q -- "--$option" "$PMAP_SOURCE/client/pmapc/completion/pmapc.bash" || fail "--$option is not completed"
-    done
-}
-
-@test "man page and completion know the options of timeit and scale" {
-    local command option
-    for command in timeit scale; do
-        expect 0 pmapc $command --help
-        while read -r option; do
-            grep -qr -- "Fl \\\\-$option" "$PMAP_SOURCE/client/pmapc/man" || fail "--$option is not in the man page"
-            grep -qE -- "^        $command\).* --$option( |\")" "$PMAP_SOURCE/client/pmapc/completion/pmapc.bash" || fail "--$option is not completed"
-        done < <(sed -nE 's/^      --([a-z]+).*/\1/p' out)
-    done
-}
-
 @test "--dry-run: placeholders as in parallel, quoted for a shell" {
     shows "echo 'a b/c d.x'\\''y' 'a b/c d' 'c d.x'\\''y' 'a b' 'c d' 1" -- echo {} {.} {/} {//} {/.} {#} ::: "a b/c d.x'y"
     shows "$(printf 'echo x 1\necho x 2')" -- echo x ::: 1 2

@@ -1,0 +1,31 @@
+"""
+A bash at a terminal, to which keys are typed: completion.py FILE KEYS WANT. FILE is sourced; WANT, a regular expression, must come
+within the time limit, 20 s.
+"""
+import os
+import pty
+import re
+import select
+import sys
+import time
+
+source, keys, want = sys.argv[1:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+os.write(terminal, f"bind 'set bell-style none'; PS1='$ '; source {source} && echo rea''dy\n".encode())
+seen = b""
+ready = False
+end = time.monotonic() + 20
+while time.monotonic() < end:
+    if select.select([terminal], [], [], 0.1)[0]:
+        try:
+            seen += os.read(terminal, 4096)
+        except OSError:
+            break
+    if not ready and re.search(rb"[\r\n]ready", seen):
+        ready = True
+        os.write(terminal, keys.encode().decode("unicode_escape").encode())
+    if ready and re.search(want.encode(), seen):
+        sys.exit(0)
+sys.exit(f"not seen: {want}; but:\n{seen.decode(errors='replace')}")
