@@ -65,7 +65,7 @@ field() {
     comm -23 installed packaged >missing
     [ ! -s missing ] || fail "in no package: $(cat missing)"
     comm -13 installed packaged | grep -vE '^/usr/share/(doc/[^/]+/(copyright|changelog(.Debian)?.gz)|lintian/overrides/[^/]+)$' >only
-    [ "$(cat only)" = /etc/pmapd/pmapd.conf ] || fail "only in packages: $(cat only)"
+    [ "$(cat only)" = "$(printf '/etc/pam.d/pmapd\n/etc/pmapd/pmapd.conf')" ] || fail "only in packages: $(cat only)"
     contents libpmap0 | grep -E '/usr/lib' >library
     [ "$(wc -l <library)" = 2 ] || fail "$(cat library)"
 }
