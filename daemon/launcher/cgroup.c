@@ -25,6 +25,8 @@ enum {
     WEIGHT_OURS = 1000, /* of the broker and of ourselves, against all users' together */
     NAME_ROOM = 32,
     NUMBER_ROOM = 24,
+    DEPTH = 3,  /* of owners, workers and what is in those, below users/ */
+    ITEMS = 64, /* the most groups in a worker's */
 };
 
 /* Says why, and returns the error. */
@@ -111,8 +113,8 @@ static int kill_group(int folder, const char *name)
     return smallfile_write(folder, path, "1");
 }
 
-/* Removes the empty folders in this one whose names begin so. Those that are not empty stay. */
-static void remove_old(int folder, char first)
+/* Removes the empty folders in this one, and so deep below. Those that are not empty stay. */
+static void remove_below(int folder, int depth)
 {
     int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *list = copy >= 0 ? fdopendir(copy) : NULL;
@@ -122,16 +124,28 @@ static void remove_old(int folder, char first)
         return;
     }
     for (struct dirent *entry; (entry = readdir(list));) { /* NOLINT(concurrency-mt-unsafe): no threads */
-        if (entry->d_name[0] != first || entry->d_type != DT_DIR)
+        if (entry->d_type != DT_DIR || strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        int below = first == 'u' ? openat(folder, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+        int below =
+            depth > 1 ? openat(folder, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
         if (below >= 0) {
-            remove_old(below, 'w');
+            remove_below(below, depth - 1);
             close(below);
         }
         unlinkat(folder, entry->d_name, AT_REMOVEDIR);
     }
     closedir(list);
+}
+
+/* Removes a group and those in it. Returns whether it is gone. */
+static bool remove_group(int folder, const char *name)
+{
+    int below = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (below >= 0) {
+        remove_below(below, 1);
+        close(below);
+    }
+    return unlinkat(folder, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
 }
 
 /*** The division ***/
@@ -177,7 +191,7 @@ static int make_users(int own, struct cgroups *g, char why[CGROUP_WHY_MAX])
         g->users = -1;
         return fail(why, rc, "this kernel cannot kill a group (cgroup.kill): %s", strerror(-rc));
     }
-    remove_old(g->users, 'u');
+    remove_below(g->users, DEPTH);
     return 0;
 }
 
@@ -285,6 +299,36 @@ static struct cgroup_owner *make_owner(struct cgroups *g, uid_t uid, int *rc)
     return owner;
 }
 
+/* What its owner needs for groups in it; where he cannot have it, there will be none. */
+static void hand_over(int folder, int inner, uid_t uid)
+{
+    const gid_t same = (gid_t)-1;
+    int ignored = 0;
+    write_number(folder, "cgroup.max.depth", 1, &ignored);
+    write_number(folder, "cgroup.max.descendants", ITEMS, &ignored);
+    if (ignored == 0 && fchownat(inner, "cgroup.procs", uid, same, 0) == 0 &&
+        fchownat(folder, "cgroup.procs", uid, same, 0) == 0 && fchown(folder, uid, same) < 0)
+        fchownat(folder, "cgroup.procs", 0, same, 0);
+}
+
+/* The folder that it is to be born into, or a negative errno. */
+static int make_worker(const struct cgroups *g, const struct cgroup_owner *owner, const char *name)
+{
+    int folder = make_folder(owner->folder, name);
+    if (folder < 0)
+        return folder;
+    /* Counts for each group in it, and the killing of one as a whole. */
+    if (g->memory)
+        enable(folder, "+memory");
+    int inner = make_folder(folder, "worker");
+    if (inner >= 0)
+        hand_over(folder, inner, owner->uid);
+    close(folder);
+    if (inner < 0)
+        remove_group(owner->folder, name);
+    return inner;
+}
+
 int cgroups_add(struct cgroups *groups, uid_t uid, uint32_t worker, int *folder)
 {
     char name[NAME_ROOM];
@@ -298,7 +342,7 @@ int cgroups_add(struct cgroups *groups, uid_t uid, uint32_t worker, int *folder)
         return rc;
     }
     worker_name(worker, name);
-    int fd = make_folder(owner->folder, name);
+    int fd = make_worker(groups, owner, name);
     if (fd < 0) {
         free(w);
         if (LIST_EMPTY(&owner->workers))
@@ -363,7 +407,7 @@ static size_t sweep_owner(struct cgroup_owner *owner)
         if (!w->ended)
             continue;
         worker_name(w->number, name);
-        if (unlinkat(owner->folder, name, AT_REMOVEDIR) < 0 && errno != ENOENT) {
+        if (!remove_group(owner->folder, name)) {
             left++;
             continue;
         }

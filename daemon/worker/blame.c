@@ -77,7 +77,7 @@ static void judge(struct run *r, const struct job *job, uint32_t item, int statu
         struct oom now;
         char room[OOM_TEXT_MAX];
         const char *text = NULL;
-        oom_read(&now);
+        oom_read(&now, NULL);
         if (WTERMSIG(status) == SIGKILL)
             text = oom_text(&r->oom, &now, room);
         r->oom = now;

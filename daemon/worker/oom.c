@@ -41,14 +41,14 @@ static uint64_t count_in(const char *folder, const char *file, const char *name)
     return smallfile_read(AT_FDCWD, path, text, sizeof text) < 0 ? UINT64_MAX : smallfile_number(text, name);
 }
 
-void oom_read(struct oom *now)
+void oom_read(struct oom *now, const char *group)
 {
     char path[PATH_MAX];
     *now = (struct oom){UINT64_MAX, UINT64_MAX, UINT64_MAX};
     now->machine = count_in("/proc", "vmstat", "oom_kill ");
     if (!find_own(path))
         return;
-    now->cgroup = count_in(path, "memory.events", "oom_kill ");
+    now->cgroup = count_in(group ? group : path, "memory.events", "oom_kill ");
     if (cut_to_owner(path))
         now->owner = count_in(path, "memory.events.local", "oom ");
 }

@@ -310,7 +310,7 @@ static void refresh_oom(struct run *r, int64_t now)
 {
     if (now - r->oom_ns < OOM_STALE_MS * MS && r->oom_ns != 0)
         return;
-    oom_read(&r->oom);
+    oom_read(&r->oom, NULL);
     r->oom_ns = now;
 }
 

@@ -26,6 +26,10 @@ gone_group() {
     "${INSIDE[@]}" bash -c '[ ! -e "$0" ] || rmdir "$(realpath "$0")"' "$1"
 }
 
+# Where an item is below its worker's group.
+ITEMS=worker
+[ "$(uname -m)" != x86_64 ] || ITEMS='e[0-9]+'
+
 # As systemd marks what it delegates.
 delegate() {
     "${INSIDE[@]}" /usr/bin/python3 -c "import os; os.setxattr('$GROUP', 'user.delegate', b'1')"
@@ -47,12 +51,17 @@ folders() {
     grep -q "control groups in $GROUP:" pmapd.log
     [[ $(group_of "$DAEMON") == */${GROUP##*/}/broker ]]
     [[ $(group_of "$(launcher)") == */${GROUP##*/}/supervisor ]]
-    grep -qE "/${GROUP##*/}/users/u$alice/w[0-9]+\$" out
+    grep -qE "/${GROUP##*/}/users/u$alice/w[0-9]+/$ITEMS\$" out
     expect 0 "${INSIDE[@]}" as $bob pmapc map -- grep ^0:: ::: /proc/self/cgroup
-    grep -qE "/${GROUP##*/}/users/u$bob/w[0-9]+\$" out
+    grep -qE "/${GROUP##*/}/users/u$bob/w[0-9]+/$ITEMS\$" out
     # They can see into it, and change nothing.
     expect 0 "${INSIDE[@]}" as $alice pmapc map -- sh -c "cd $GROUP/users/u$alice && grep -q populated cgroup.events && ! mkdir x" ::: x
     folders "u*" 2
+    # A lasting child is where a command is, and nothing is left of either when its job is over.
+    expect 0 "${INSIDE[@]}" as $bob pmapc map --filter -- sh -c 'read x; grep ^0:: /proc/self/cgroup' ::: x
+    grep -qE "/${GROUP##*/}/users/u$bob/w[0-9]+/$ITEMS\$" out
+    until_true 10 folders "e*" 0
+    folders worker 2 || folders worker 3
     stop_daemon
     folders "*" 0
 }
@@ -64,13 +73,31 @@ folders() {
         >out.a 2>err.a 3>&- &
     local client=$!
     until_true 20 eval '[ "$(pgrep -u $alice -x sleep | wc -l)" = 3 ]'
-    folders 'w*' 1
+    folders 'w[0-9]*' 1
     pkill -KILL -u $alice -x pmap-worker
     until_true 10 eval '[ -z "$(pgrep -u $alice -x "sleep|sh")" ]'
     kill $client
     wait $client || true
-    until_true 20 folders 'w*' 0
+    until_true 20 folders 'w[0-9]*' 0
     until_true 20 folders 'u*' 0
+}
+
+@test "whatever came of an item goes with it" {
+    delegate
+    start_system
+    # It makes daemons of itself all the time, and dies of nothing less than KILL.
+    cat >hydra <<'HYDRA'
+trap '' TERM HUP
+n=$1
+setsid sh "$0" $((n + 1)) &
+[ $((n % 3)) = 0 ] || exec sleep 604
+HYDRA
+    expect 1 "${INSIDE[@]}" as $alice pmapc map --timeout 0.3 -- bash -c "ulimit -u 60; exec 2>/dev/null; sh $T/hydra 0; sleep 604" ::: 1
+    complains 'timed out'
+    [ -z "$(pgrep -u $alice -x "sleep|sh")" ] || fail "left: $(pgrep -u $alice -lx "sleep|sh")"
+    # The worker is not touched by that.
+    expect 0 "${INSIDE[@]}" as $alice pmapc map -- sh -c 'echo $PPID' ::: 1
+    pgrep -u $alice -x pmap-worker
 }
 
 @test "a killed broker leaves no process and no group of a user's" {

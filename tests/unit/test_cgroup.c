@@ -260,11 +260,13 @@ static const char *place_of(pid_t pid)
     return below + strcspn(below + 1, "/") + 1;
 }
 
-static pid_t make_task(void)
+static pid_t make_task(uid_t uid)
 {
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        if (uid != 0 && setuid(uid) < 0)
+            _exit(1);
         prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0UL, 0UL, 0UL);
         for (;;)
             pause();
@@ -338,22 +340,27 @@ static int real_teardown(void **state)
 
 static void open_real(void)
 {
-    broker = make_task();
+    broker = make_task(0);
     if (cgroups_open(own, broker, UINT64_C(1) << 30, &groups, why) < 0)
         fail_msg("%s", why);
 }
 
 /* A process in the group of a worker. */
-static pid_t put_task(uid_t uid, uint32_t worker)
+static pid_t put_task_as(uid_t as, uid_t uid, uint32_t worker)
 {
     int folder = -1;
     char path[64];
     assert_int_equal(cgroups_add(&groups, uid, worker, &folder), 0);
     close(folder);
-    pid_t pid = make_task();
-    snprintf(path, sizeof path, "users/u%u/w%u", (unsigned)uid, (unsigned)worker);
+    pid_t pid = make_task(as);
+    snprintf(path, sizeof path, "users/u%u/w%u/worker", (unsigned)uid, (unsigned)worker);
     assert_true(write_pid(at(path), pid));
     return pid;
+}
+
+static pid_t put_task(uid_t uid, uint32_t worker)
+{
+    return put_task_as(0, uid, worker);
 }
 
 static void assert_killed(pid_t *pid)
@@ -398,6 +405,69 @@ static void test_moved(void **state)
     assert_int_equal(smallfile_read(AT_FDCWD, at("cgroup.procs"), text, sizeof text), 0);
 }
 
+static void assert_owner(const char *name, uid_t uid)
+{
+    struct stat st;
+    assert_int_equal(stat(at(name), &st), 0);
+    assert_int_equal(st.st_uid, uid);
+}
+
+/* What `act` returns in a child that is this user. */
+static bool as_user(uid_t uid, bool (*act)(void))
+{
+    int status = -1;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(setgid(uid) == 0 && setuid(uid) == 0 && act() ? 0 : 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static bool moves_to_a_group_of_its_own(void)
+{
+    char number[16];
+    snprintf(number, sizeof number, "%d", (int)tasks[0]);
+    return mkdir(at("users/u54321/w1/e1"), 0755) == 0 &&
+           smallfile_write(AT_FDCWD, at("users/u54321/w1/e1/cgroup.procs"), number) == 0;
+}
+
+static bool gets_out(void)
+{
+    char number[16];
+    snprintf(number, sizeof number, "%d", (int)tasks[0]);
+    return mkdir(at("users/u54321/x"), 0755) == 0 || mkdir(at("users/u54321/w1/e1/x"), 0755) == 0 ||
+           mkdir(at("users/u54321/w1/worker/x"), 0755) == 0 ||
+           smallfile_write(AT_FDCWD, at("users/u54321/w2/worker/cgroup.procs"), number) == 0 ||
+           smallfile_write(AT_FDCWD, at("users/u54321/cgroup.procs"), number) == 0 ||
+           smallfile_write(AT_FDCWD, at("cgroup.procs"), number) == 0 ||
+           smallfile_write(AT_FDCWD, at("users/u54321/w1/cgroup.max.descendants"), "max") == 0 ||
+           smallfile_write(AT_FDCWD, at("users/u54321/w2/cgroup.kill"), "1") == 0;
+}
+
+static void test_handed_over(void **state)
+{
+    (void)state;
+    NEEDS_GROUPS();
+    open_real();
+    assert_int_equal(chmod(top, 0755), 0);
+    tasks[0] = put_task_as(ALICE, ALICE, 1);
+    tasks[1] = put_task_as(ALICE, ALICE, 2);
+    assert_owner("users/u54321", 0);
+    assert_owner("users/u54321/w1", ALICE);
+    assert_owner("users/u54321/w1/cgroup.subtree_control", 0);
+    assert_file("users/u54321/w1/cgroup.max.descendants", "64\n");
+    assert_true(as_user(ALICE, moves_to_a_group_of_its_own));
+    assert_string_equal(place_of(tasks[0]), "/users/u54321/w1/e1");
+    assert_false(as_user(ALICE, gets_out));
+    /* It goes with all the rest of the worker. */
+    cgroups_end(&groups, ALICE, 1);
+    assert_killed(&tasks[0]);
+    assert_swept();
+    assert_false(is_there("users/u54321/w1"));
+    assert_int_equal(waitpid(tasks[1], NULL, WNOHANG), 0);
+}
+
 static void test_kill_one(void **state)
 {
     (void)state;
@@ -406,7 +476,7 @@ static void test_kill_one(void **state)
     tasks[0] = put_task(ALICE, 1);
     tasks[1] = put_task(ALICE, 2);
     tasks[2] = put_task(BOB, 3);
-    assert_string_equal(place_of(tasks[2]), "/users/u54322/w3");
+    assert_string_equal(place_of(tasks[2]), "/users/u54322/w3/worker");
     assert_int_equal(cgroups_kill(&groups, ALICE, 1), 0);
     assert_killed(&tasks[0]);
     /* What was killed is told of only later; then it goes. */
@@ -458,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_nothing_to_find),
         cmocka_unit_test_setup_teardown(test_delegated, real_setup, real_teardown),
         cmocka_unit_test_setup_teardown(test_moved, real_setup, real_teardown),
+        cmocka_unit_test_setup_teardown(test_handed_over, real_setup, real_teardown),
         cmocka_unit_test_setup_teardown(test_kill_one, real_setup, real_teardown),
         cmocka_unit_test_setup_teardown(test_left_by_another, real_setup, real_teardown),
     };

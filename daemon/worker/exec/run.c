@@ -123,6 +123,13 @@ static void end_begin(struct run *r, int64_t grace_ns, int64_t now)
         tree_signal(SIGTERM);
 }
 
+/* Returns as tree_kill does. */
+static bool kill_all(const struct job *job)
+{
+    group_kill(&job->spawner.group);
+    return tree_kill();
+}
+
 /* Decides whether anything is to be ended. */
 static void watch(struct run *r, int64_t now)
 {
@@ -153,7 +160,7 @@ static void watch(struct run *r, int64_t now)
     if (r->phase == ENDING && now >= r->kill_ns)
         r->phase = KILLING;
     if (r->phase == KILLING && now >= r->kill_ns && !tree_gone(r)) {
-        bool killed = tree_kill();
+        bool killed = kill_all(r->job);
         r->kill_ns = now + ROUND_NS;
         if (r->gone_ns > 0)
             r->hopeless = !killed || now >= r->gone_ns + INT64_C(1) * DYING_MS * NS_PER_MS;
@@ -299,7 +306,7 @@ void run_kill(struct job *job, pid_t process, struct reaped *reaped, int64_t mos
     while ((left = tree_reap(process, reaped)) != TREE_NONE && now_ns() < until) {
         if (left == TREE_MORE)
             continue;
-        if (!tree_kill())
+        if (!kill_all(job))
             break;
         struct pollfd polled = {.fd = job->signals, .events = POLLIN};
         struct signalfd_siginfo info;

@@ -6,6 +6,8 @@
 #ifndef PMAP_SPAWN_H
 #define PMAP_SPAWN_H
 
+#include "daemon/worker/exec/group.h"
+
 #include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -24,6 +26,7 @@ struct spawner {
         struct rlimit values;
     } limits[SPAWN_LIMITS_MAX];
     size_t limit_count;
+    struct group group;  /* that they are born into */
     int in, out;         /* ends of a jobserver's pipes for the next process; 0: none */
     char path[PATH_MAX]; /* where the program with a fixed name was found; "": nowhere yet */
 };

@@ -9,18 +9,20 @@
 
 enum { FILE_MAX = 8 << 10 };
 
+static const char *items_group;
 static struct oom oom; /* when it was last looked at */
 
-void usage_init(void)
+void usage_init(const char *group)
 {
-    oom_read(&oom);
+    items_group = group;
+    oom_read(&oom, items_group);
 }
 
 const char *usage_out_of_memory(void)
 {
     static char text[OOM_TEXT_MAX];
     struct oom before = oom;
-    oom_read(&oom);
+    oom_read(&oom, items_group);
     return oom_text(&before, &oom, text);
 }
 

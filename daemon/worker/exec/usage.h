@@ -8,8 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Looks at the kernel's counts for the first time. */
-void usage_init(void);
+/* Looks at the kernel's counts for the first time. group: the items' control group (kept), or NULL: ours. */
+void usage_init(const char *group);
 
 /*
  * Has the out-of-memory killer been at work since the last time this was asked? What to say of it, static;
