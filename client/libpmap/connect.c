@@ -1,6 +1,7 @@
 /*
  * How a connection begins and ends: which endpoint, whether somebody is there, who it is, and HELLO and
- * WELCOME. Nothing of the user's leaves the process before the peer has been checked.
+ * WELCOME. Nothing of the user's leaves the process before the peer has been checked. How it goes on when the
+ * daemon is lost is link.c.
  */
 #include "client/libpmap/connection.h"
 #include "client/libpmap/job.h"
@@ -10,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 enum {
@@ -42,8 +45,7 @@ static bool trusted(uid_t uid, uid_t folder_uid)
     return uid == 0 || uid == folder_uid || uid == geteuid();
 }
 
-/* Is somebody there, and may he be believed? own: his folder must be this user's. */
-static int look(pmap *pool, int timeout_ms, bool own, uid_t *folder_uid)
+int pool_look(pmap *pool, int timeout_ms)
 {
     uid_t uid, folder;
     int rc = endpoint_probe(pool->endpoint, timeout_ms, &uid, &folder);
@@ -53,18 +55,18 @@ static int look(pmap *pool, int timeout_ms, bool own, uid_t *folder_uid)
     if (rc < 0)
         return pool_fail(pool, rc, "%s: %s", pool->endpoint, strerror(-rc));
     /* In /tmp anybody may have made the folder first. */
-    if (own && folder != geteuid())
+    if (pool->own && folder != geteuid())
         return pool_fail(pool, -EACCES, "%s: its folder is another user's (uid %u)", pool->endpoint,
                          (unsigned)folder);
     if (!trusted(uid, folder))
         return pool_fail(pool, -EACCES, "%s: not to be trusted, it is served by uid %u", pool->endpoint,
                          (unsigned)uid);
-    *folder_uid = folder;
+    pool->folder_uid = folder;
     return 0;
 }
 
 /* Chooses the endpoint and looks there. */
-static int choose(pmap *pool, const char *endpoint, int timeout_ms, uid_t *folder_uid)
+static int choose(pmap *pool, const char *endpoint, int timeout_ms)
 {
     if (!endpoint) {
         const char *named = getenv("PMAP_ENDPOINT");
@@ -73,7 +75,7 @@ static int choose(pmap *pool, const char *endpoint, int timeout_ms, uid_t *folde
     }
     int rc = use_endpoint(pool, endpoint ? endpoint : ENDPOINT_SYSTEM);
     if (rc == 0)
-        rc = look(pool, timeout_ms, false, folder_uid);
+        rc = pool_look(pool, timeout_ms);
     if (endpoint || !nobody(rc))
         return rc;
     char own[ENDPOINT_MAX];
@@ -81,9 +83,10 @@ static int choose(pmap *pool, const char *endpoint, int timeout_ms, uid_t *folde
         return rc;
     pool->error = 0;
     pool->text[0] = '\0';
+    pool->own = true;
     rc = use_endpoint(pool, own);
     if (rc == 0)
-        rc = look(pool, timeout_ms, true, folder_uid);
+        rc = pool_look(pool, timeout_ms);
     return nobody(rc) ? pool_fail(pool, rc, "no daemon at %s nor at %s", ENDPOINT_SYSTEM, own) : rc;
 }
 
@@ -92,26 +95,50 @@ static int set(pmap *pool, int option, int value)
     return zmq_setsockopt(pool->socket, option, &value, sizeof value);
 }
 
-static int make_socket(pmap *pool)
+int pool_make_socket(pmap *pool)
 {
     int64_t frame_max = FRAME_MAX;
-    size_t size = sizeof pool->fd;
+    size_t size = sizeof pool->socket_fd;
+    pool->lost = false;
+    pool->socket = zmq_socket(pool->context, ZMQ_DEALER);
+    if (!pool->socket || set(pool, ZMQ_IMMEDIATE, 1) < 0 || set(pool, ZMQ_RECONNECT_IVL, -1) < 0 ||
+        set(pool, ZMQ_LINGER, 0) < 0 || set(pool, ZMQ_SNDHWM, 0) < 0 || set(pool, ZMQ_RCVHWM, 0) < 0 ||
+        zmq_setsockopt(pool->socket, ZMQ_MAXMSGSIZE, &frame_max, sizeof frame_max) < 0 ||
+        zmq_getsockopt(pool->socket, ZMQ_FD, &pool->socket_fd, &size) < 0)
+        return pool_fail(pool, -errno, "%s", zmq_strerror(errno));
+    if (pool->timer_fd < 0) {
+        pool->fd = pool->socket_fd;
+        return 0;
+    }
+    struct epoll_event event = {.events = EPOLLIN};
+    if (epoll_ctl(pool->fd, EPOLL_CTL_ADD, pool->socket_fd, &event) < 0)
+        return pool_fail(pool, -errno, "%s", strerror(errno));
+    return 0;
+}
+
+/* A descriptor that stays the same when the socket is another one, and wakes also when there is none. */
+static int make_epoll(pmap *pool)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    pool->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (pool->timer_fd < 0 || (pool->fd = epoll_create1(EPOLL_CLOEXEC)) < 0 ||
+        epoll_ctl(pool->fd, EPOLL_CTL_ADD, pool->timer_fd, &event) < 0)
+        return pool_fail(pool, -errno, "%s", strerror(errno));
+    return 0;
+}
+
+static int make_context(pmap *pool)
+{
     pool->context = zmq_ctx_new();
     if (!pool->context)
         return pool_fail(pool, -errno, "%s", zmq_strerror(errno));
     /* The second may be unknown to another libzmq, and only saves memory. */
     zmq_ctx_set(pool->context, ZMQ_BLOCKY, 0);
     zmq_ctx_set(pool->context, CTX_ZERO_COPY_RECV, 0);
-    pool->socket = zmq_socket(pool->context, ZMQ_DEALER);
-    if (!pool->socket || set(pool, ZMQ_IMMEDIATE, 1) < 0 || set(pool, ZMQ_RECONNECT_IVL, -1) < 0 ||
-        set(pool, ZMQ_LINGER, 0) < 0 || set(pool, ZMQ_SNDHWM, 0) < 0 || set(pool, ZMQ_RCVHWM, 0) < 0 ||
-        zmq_setsockopt(pool->socket, ZMQ_MAXMSGSIZE, &frame_max, sizeof frame_max) < 0 ||
-        zmq_getsockopt(pool->socket, ZMQ_FD, &pool->fd, &size) < 0)
-        return pool_fail(pool, -errno, "%s", zmq_strerror(errno));
     return 0;
 }
 
-static int events_of(pmap *pool)
+int pool_events(pmap *pool)
 {
     int events = 0;
     size_t size = sizeof events;
@@ -134,17 +161,16 @@ static int connect_socket(pmap *pool, int64_t deadline_ns)
         int64_t until_ns = clock_ns() + patience_ns;
         if (until_ns > deadline_ns)
             until_ns = deadline_ns;
-        while (!(events_of(pool) & ZMQ_POLLOUT)) {
+        while (!(pool_events(pool) & ZMQ_POLLOUT)) {
             int rc = pool_poll(pool, until_ns);
             if (rc < 0 && rc != -EINTR)
                 return pool_fail(pool, rc, "%s", strerror(-rc));
             if (clock_ns() >= until_ns)
                 break;
         }
-        if (events_of(pool) & ZMQ_POLLOUT)
+        if (pool_events(pool) & ZMQ_POLLOUT)
             return 0;
-        uid_t folder_uid;
-        int rc = look(pool, 0, false, &folder_uid);
+        int rc = pool_look(pool, 0);
         if (rc < 0 && rc != -ETIMEDOUT)
             return rc;
         pool->error = 0;
@@ -192,13 +218,13 @@ static bool peer_of(zmq_msg_t *frame, uid_t *uid)
     return true;
 }
 
-static int welcome(pmap *pool, struct received *r, uid_t folder_uid)
+int pool_welcome(pmap *pool, struct received *r)
 {
     uid_t uid;
     if (!peer_of(&r->frame[0], &uid))
         return pool_fail(pool, -EACCES, "%s: not to be trusted, the kernel does not say who serves it",
                          pool->endpoint);
-    if (!trusted(uid, folder_uid))
+    if (!trusted(uid, pool->folder_uid))
         return pool_fail(pool, -EACCES, "%s: not to be trusted, it is served by uid %u", pool->endpoint,
                          (unsigned)uid);
     struct message m;
@@ -214,9 +240,11 @@ static int welcome(pmap *pool, struct received *r, uid_t folder_uid)
                          m.welcome.max, PROTOCOL_VERSION_MIN, PROTOCOL_VERSION_MAX);
     if (m.welcome.max_message < PROTOCOL_MESSAGE_MAX || m.welcome.max_item == 0)
         return pool_fail(pool, -EPROTO, "the daemon broke the protocol: its limits are too low");
-    pool->software = strndup(m.welcome.software.data, m.welcome.software.len);
-    if (!pool->software)
+    char *software = strndup(m.welcome.software.data, m.welcome.software.len);
+    if (!software)
         return pool_fail(pool, -ENOMEM, "%s", strerror(ENOMEM));
+    free(pool->software);
+    pool->software = software;
     pool->info = (struct pmap_info){
         .software = pool->software,
         .protocol = m.welcome.max < PROTOCOL_VERSION_MAX ? m.welcome.max : PROTOCOL_VERSION_MAX,
@@ -225,18 +253,25 @@ static int welcome(pmap *pool, struct received *r, uid_t folder_uid)
         .max_item = m.welcome.max_item < PROTOCOL_ITEM_MAX ? m.welcome.max_item : PROTOCOL_ITEM_MAX,
         .uid = uid,
         .endpoint = pool->endpoint,
+        .losses = pool->info.losses,
+        .lost = pool->info.lost,
     };
     return 0;
 }
 
-static int handshake(pmap *pool, const char *program, uid_t folder_uid, int64_t deadline_ns)
+int pool_hello(pmap *pool)
 {
     struct message hello = {.type = MSG_HELLO,
                             .hello = {.magic = text_of(PROTOCOL_MAGIC),
                                       .min = PROTOCOL_VERSION_MIN,
                                       .max = PROTOCOL_VERSION_MAX,
-                                      .program = text_of(program)}};
-    int rc = pool_send(pool, &hello, NULL, NULL);
+                                      .program = text_of(pool->program)}};
+    return pool_send(pool, &hello, NULL, NULL);
+}
+
+static int handshake(pmap *pool, int64_t deadline_ns)
+{
+    int rc = pool_hello(pool);
     if (rc < 0)
         return rc;
     for (;;) {
@@ -245,7 +280,7 @@ static int handshake(pmap *pool, const char *program, uid_t folder_uid, int64_t 
             break;
         if (rc != -EAGAIN)
             return pool_fail(pool, rc, "the daemon at %s: %s", pool->endpoint, strerror(-rc));
-        int events = events_of(pool);
+        int events = pool_events(pool);
         if (events & ZMQ_POLLIN)
             continue;
         if (pool->lost || !(events & ZMQ_POLLOUT))
@@ -256,7 +291,7 @@ static int handshake(pmap *pool, const char *program, uid_t folder_uid, int64_t 
         if (rc < 0 && rc != -EINTR)
             return pool_fail(pool, rc, "%s", strerror(-rc));
     }
-    rc = welcome(pool, pool->spare, folder_uid);
+    rc = pool_welcome(pool, pool->spare);
     received_clear(pool->spare);
     return rc;
 }
@@ -269,7 +304,7 @@ int pmap_connect(const char *endpoint, const struct pmap_options *options, pmap 
     *pool = p;
     if (!p)
         return -ENOMEM;
-    p->fd = -1;
+    p->fd = p->socket_fd = p->timer_fd = -1;
     p->next_ref = 1;
     TAILQ_INIT(&p->jobs);
     wire_init(&p->wire);
@@ -280,18 +315,29 @@ int pmap_connect(const char *endpoint, const struct pmap_options *options, pmap 
         return pool_fail(p, -EINVAL, "the program's name is not UTF-8");
     p->decoder = decoder_new();
     p->spare = received_new();
-    if (!p->decoder || !p->spare)
+    p->program = strdup(program);
+    if (!p->decoder || !p->spare || !p->program)
         return pool_fail(p, -ENOMEM, "%s", strerror(ENOMEM));
-    uid_t folder_uid = (uid_t)-1;
-    int rc = choose(p, endpoint, timeout_ms, &folder_uid);
+    int reconnect_ms = options && options->reconnect_ms > 0 ? options->reconnect_ms : 0;
+    int rc = choose(p, endpoint, timeout_ms);
     if (rc == 0)
-        rc = make_socket(p);
+        rc = make_context(p);
+    if (rc == 0 && reconnect_ms > 0)
+        rc = make_epoll(p);
+    if (rc == 0)
+        rc = pool_make_socket(p);
     if (rc == 0)
         rc = connect_socket(p, deadline_ns);
     if (rc == 0)
-        rc = handshake(p, program, folder_uid, deadline_ns);
+        rc = handshake(p, deadline_ns);
     /* A daemon that will not serve us says so right behind WELCOME. */
-    return rc == 0 ? pmap_step(p) : rc;
+    if (rc == 0)
+        rc = pmap_step(p);
+    if (rc == 0) {
+        p->reconnect_ns = (int64_t)reconnect_ms * NS_PER_MS;
+        p->proved = true;
+    }
+    return rc;
 }
 
 void pmap_disconnect(pmap *pool)
@@ -306,6 +352,11 @@ void pmap_disconnect(pmap *pool)
     received_free(pool->spare);
     if (pool->has_answer)
         zmq_msg_close(&pool->answer);
+    if (pool->timer_fd >= 0) {
+        close(pool->timer_fd);
+        if (pool->fd >= 0)
+            close(pool->fd);
+    }
     if (pool->socket)
         zmq_close(pool->socket);
     if (pool->context)
@@ -314,5 +365,6 @@ void pmap_disconnect(pmap *pool)
     decoder_free(pool->decoder);
     wire_free(&pool->wire);
     free(pool->software);
+    free(pool->program);
     free(pool);
 }

@@ -5,7 +5,7 @@
  * That the daemon is gone shows without a socket monitor: with ZMQ_IMMEDIATE and without reconnecting, the
  * socket's only pipe ends with the connection, the descriptor wakes, what was received can still be read, and
  * ZMQ_POLLOUT is gone for good; while the connection lives it is always there, because nothing limits the
- * queue but the credit.
+ * queue but the credit. What follows from that is link.c's.
  */
 #include "client/libpmap/connection.h"
 
@@ -134,7 +134,7 @@ int pool_send(pmap *pool, const struct message *m, const struct text *call, cons
     static const struct text empty;
     if (pool->error < 0)
         return pool->error;
-    if (pool->lost)
+    if (pool->lost || !pool->socket)
         return 0;
     int rc = message_encode(m, &pool->wire);
     if (rc == 0)
@@ -175,6 +175,8 @@ static struct pmap_job *find_job(pmap *pool, uint64_t ref)
 static int session_error(pmap *pool, const struct message *m)
 {
     struct text text = m->error.text.len > 0 ? m->error.text : text_of(protocol_error_text(m->error.code));
+    if (m->error.code == PERR_STOPPING)
+        return pool_lost(pool, -ESHUTDOWN, "%.*s", (int)text.len, text.data);
     return pool_fail(pool, pool_errno(m->error.code), "%.*s", (int)text.len, text.data);
 }
 
@@ -224,8 +226,10 @@ static int dispatch(pmap *pool, struct received **r)
     case MSG_CREDIT:
         return (job = find_job(pool, m.credit.ref)) ? job_credit(job, &m) : 0;
     case MSG_RESULTS:
+        pool->proved = true;
         return (job = find_job(pool, m.results.ref)) ? job_results(job, &m, r) : 0;
     case MSG_DONE:
+        pool->proved = true;
         return (job = find_job(pool, m.done.ref)) ? job_done(job, &m.done.done) : 0;
     case MSG_ERROR:
         return error_came(pool, &m);
@@ -233,6 +237,7 @@ static int dispatch(pmap *pool, struct received **r)
         pool->ping_seen = m.ping.token;
         return 0;
     case MSG_ANSWER:
+        pool->proved = true;
         if (pool->query_ref != 0 && m.answer.ref == pool->query_ref)
             answered(pool, *r);
         return 0;
@@ -259,9 +264,19 @@ static int receive(pmap *pool, bool *seen)
         rc = dispatch(pool, &pool->spare);
         if (pool->spare)
             received_clear(pool->spare);
-        if (rc < 0)
+        if (rc < 0 || pool->link != LINK_UP)
             return rc;
     }
+}
+
+/* Does the daemon still owe us anything? */
+static bool is_owed(const pmap *pool)
+{
+    const struct pmap_job *job;
+    TAILQ_FOREACH (job, &pool->jobs, link)
+        if (job->end == JOB_RUNS && !job->parked && flow_state(job->flow) != FLOW_NEW)
+            return true;
+    return pool->query_ref != 0;
 }
 
 int pool_step(pmap *pool, bool *seen)
@@ -269,7 +284,17 @@ int pool_step(pmap *pool, bool *seen)
     for (;;) {
         if (pool->error < 0)
             return pool->error;
+        if (pool->link != LINK_UP) {
+            int rc = link_step(pool);
+            if (rc < 0 || pool->link != LINK_UP)
+                return rc;
+            *seen = true;
+        }
+        if (pool->retry_ns != 0)
+            link_retry_due(pool);
         int rc = receive(pool, seen);
+        if (rc == 0 && pool->link != LINK_UP)
+            return 0;
         struct pmap_job *job;
         TAILQ_FOREACH (job, &pool->jobs, link)
             if (rc == 0)
@@ -283,9 +308,12 @@ int pool_step(pmap *pool, bool *seen)
             return errno == EINTR ? 0 : pool_fail(pool, -errno, "%s", zmq_strerror(errno));
         if (events & ZMQ_POLLIN)
             continue;
-        if (pool->lost || !(events & ZMQ_POLLOUT))
-            return pool_fail(pool, -ECONNRESET, "the daemon at %s is gone", pool->endpoint);
-        return 0;
+        bool gone = pool->lost || !(events & ZMQ_POLLOUT);
+        if (!gone && !(pool->leaving && !is_owed(pool)))
+            return 0;
+        *seen = true;
+        return pool_lost(pool, gone ? -ECONNRESET : -ESHUTDOWN, "the daemon at %s is %s", pool->endpoint,
+                         gone ? "gone" : "stopping");
     }
 }
 
@@ -346,24 +374,45 @@ const struct pmap_info *pmap_get_info(const pmap *pool)
 int64_t pmap_ping(pmap *pool, int timeout_ms)
 {
     int64_t start_ns = clock_ns(), deadline_ns = deadline_after(timeout_ms);
-    struct message m = {.type = MSG_PING, .ping.token = ++pool->ping_sent};
-    int rc = pool_send(pool, &m, NULL, NULL);
-    while (rc == 0 && pool->ping_seen != pool->ping_sent)
-        rc = pool_wait(pool, deadline_ns);
+    struct message m = {.type = MSG_PING};
+    unsigned losses = 0;
+    int rc = 0;
+    while (rc == 0 && (m.ping.token == 0 || pool->ping_seen != m.ping.token)) {
+        /* One that a lost daemon was asked is not answered by the next one. */
+        if (pool->link == LINK_UP && (m.ping.token == 0 || losses != pool->info.losses)) {
+            m.ping.token = ++pool->ping_sent;
+            losses = pool->info.losses;
+            rc = pool_send(pool, &m, NULL, NULL);
+        }
+        if (rc == 0)
+            rc = pool_wait(pool, deadline_ns);
+    }
     if (rc == -ETIMEDOUT)
         return pool_say(pool, rc, "the daemon at %s does not answer", pool->endpoint);
     return rc < 0 ? rc : clock_ns() - start_ns;
 }
 
-/* Asks what *m says, with `ref`, and waits for the answer, which is pool->answer then. */
-static int ask(pmap *pool, const struct message *m, uint64_t ref, int timeout_ms)
+/* Asks what *m says, with `ref`, and waits for the answer, which is pool->answer then. again: after a loss of
+ * the daemon the next one may be asked the same. */
+static int ask(pmap *pool, const struct message *m, uint64_t ref, bool again, int timeout_ms)
 {
     int64_t deadline_ns = deadline_after(timeout_ms);
+    unsigned losses = 0;
+    bool asked = false;
+    int rc = 0;
     pool->query_error = 0;
     pool->query_ref = ref;
-    int rc = pool_send(pool, m, NULL, NULL);
-    while (rc == 0 && pool->query_ref == ref)
-        rc = pool_wait(pool, deadline_ns);
+    while (rc == 0 && pool->query_ref == ref) {
+        if (asked && losses != pool->info.losses && !again)
+            rc = pool_say(pool, -ECONNRESET, "the daemon at %s was lost before it answered", pool->endpoint);
+        else if (pool->link == LINK_UP && (!asked || losses != pool->info.losses)) {
+            losses = pool->info.losses;
+            asked = true;
+            rc = pool_send(pool, m, NULL, NULL);
+        }
+        if (rc == 0)
+            rc = pool_wait(pool, deadline_ns);
+    }
     pool->query_ref = 0;
     if (rc == -ETIMEDOUT)
         return pool_say(pool, rc, "the daemon at %s does not answer", pool->endpoint);
@@ -376,7 +425,7 @@ int pmap_query(pmap *pool, const char *what, int timeout_ms, const void **data, 
         return -EINVAL;
     uint64_t ref = pool->next_ref++;
     struct message m = {.type = MSG_QUERY, .query = {.ref = ref, .what = text_of(what)}};
-    int rc = ask(pool, &m, ref, timeout_ms);
+    int rc = ask(pool, &m, ref, true, timeout_ms);
     if (rc < 0)
         return rc;
     *data = zmq_msg_data(&pool->answer);
@@ -388,7 +437,7 @@ int pmap_abort(pmap *pool, uint64_t number, int timeout_ms)
 {
     uint64_t ref = pool->next_ref++;
     struct message m = {.type = MSG_ABORT, .abort = {.ref = ref, .job = number}};
-    return ask(pool, &m, ref, timeout_ms);
+    return ask(pool, &m, ref, false, timeout_ms);
 }
 
 const char *pmap_version(void)

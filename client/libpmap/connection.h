@@ -16,10 +16,22 @@
 
 TAILQ_HEAD(job_list, pmap_job);
 
+enum link {
+    LINK_UP,         /* there is a session, or there never was one yet */
+    LINK_AWAY,       /* the daemon is lost; nothing is under way until try_ns */
+    LINK_CONNECTING, /* somebody listens again, and ZeroMQ is connecting */
+    LINK_GREETING,   /* HELLO is out, and behind WELCOME a PING: PONG says that the session is served */
+};
+
 struct pmap {
-    void *context, *socket; /* ZeroMQ's; NULL before they were made */
-    int fd;                 /* ZMQ_FD of the socket */
+    void *context, *socket; /* ZeroMQ's; NULL before they were made, the socket also while the link is AWAY */
+    int fd;                 /* pmap_fd: the socket's, or an epoll's with that and timer_fd in it */
+    int socket_fd;          /* ZMQ_FD of the socket */
+    int timer_fd;           /* says that the time has come for link_step, or for a job; -1: no reconnecting */
     char endpoint[ENDPOINT_MAX];
+    bool own;         /* its folder must be this user's */
+    uid_t folder_uid; /* whose it is */
+    char *program;    /* as HELLO says it */
     struct pmap_info info;
     bool welcomed;
     int error; /* that ended the connection, or 0 */
@@ -37,6 +49,17 @@ struct pmap {
     int query_error;
     bool has_answer;
     zmq_msg_t answer;
+    /* Going on after a lost daemon; see link.c. */
+    enum link link;
+    int64_t reconnect_ns; /* how long a lost daemon is sought; 0: its loss is an error */
+    int64_t up_ns;        /* since when the link is up */
+    bool proved;          /* it has brought something of use since */
+    bool leaving;         /* the daemon has refused a job because it is stopping */
+    bool welcomed_anew;   /* in GREETING: WELCOME has come */
+    int64_t lost_ns, until_ns, try_ns, attempt_until_ns;
+    int64_t patience_ns; /* for the next attempt to connect */
+    int attempt_error;   /* why the last attempt failed; 0: there was none */
+    int64_t retry_ns;    /* when a job that was refused in passing is to be opened again; 0: none is */
 };
 
 enum { NS_PER_MS = 1000000 };
@@ -63,7 +86,36 @@ int pool_send(pmap *pool, const struct message *m, const struct text *call, cons
 /* Decodes r's header. Returns 0 or -EPROTO, -ENOMEM (by pool_fail). */
 int pool_decode(pmap *pool, struct received *r, struct message *m);
 
-/* pmap_step; *seen: whether anything was received. */
+/*** Beginning (connect.c) ***/
+
+/* Is somebody at the endpoint, and may he be believed? Returns 0 or an error (by pool_fail). */
+int pool_look(pmap *pool, int timeout_ms);
+/* Makes pool->socket and what is of it. Returns 0 or an error (by pool_fail). */
+int pool_make_socket(pmap *pool);
+/* ZMQ_EVENTS of the socket. */
+int pool_events(pmap *pool);
+int pool_hello(pmap *pool);
+/* The answer to HELLO: looks at who sent it and what it says. Returns 0 or an error (by pool_fail). */
+int pool_welcome(pmap *pool, struct received *r);
+
+/*** Losing the daemon, and going on (link.c) ***/
+
+/*
+ * The daemon is lost; `format`: how. Where it is to be sought, everything is made ready for that, the jobs
+ * included, and it has begun. Returns 0, or the error by which the connection has ended, by pool_fail.
+ */
+int pool_lost(pmap *pool, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* While the link is not up: does what is due. Returns 0 or an error (by pool_fail). */
+int link_step(pmap *pool);
+
+/* A job is to be opened again at that time, if that is the next one. */
+void link_retry(pmap *pool, int64_t at_ns);
+
+/* Lets jobs that were refused in passing be opened again whose time has come. */
+void link_retry_due(pmap *pool);
+
+/* pmap_step; *seen: whether anything was received, or the link has gone or is up again. */
 int pool_step(pmap *pool, bool *seen);
 
 /* Waits for the descriptor. Returns 1 when there may be something, 0 when the time has passed, -EINTR or

@@ -15,6 +15,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* Without order: the item whose result was taken in part when the daemon was lost is run before all others.
+ */
+enum alone {
+    ALONE_NOT,
+    ALONE_RUNS, /* the session's job is this item and nothing else */
+    ALONE_OVER, /* it has ended, and the item's result has not been taken yet */
+};
+
 enum { RESULT_WINDOW = 4 << 20, BATCH_SIZE = 256 << 10, BATCH_SIZE_MIN = 64, BATCH_SIZE_MAX = 512 << 10 };
 
 /* Ranges of two numbers of up to 9 bytes each must fit OPEN's header, beside a function's name. */
@@ -58,6 +66,8 @@ struct flow {
     bool checking; /* it comes anew, and its prefix has not been seen to be the same yet */
     bool mismatch; /* it was not */
     struct prefix checked_prefix;
+    enum alone alone;
+    uint64_t alone_index;
 };
 
 bool flow_done_valid(const struct range *done, size_t count)
@@ -208,11 +218,38 @@ void flow_cancel(struct flow *flow)
         replay_drop(&flow->replay);
 }
 
+/* The result that was taken in part is whole, or given up, if it is one of these. */
+static void forget_partly(struct flow *flow, uint64_t first, uint32_t count)
+{
+    if (flow->partly && first <= flow->partly_index && flow->partly_index - first < count)
+        flow->partly = flow->checking = flow->mismatch = false;
+}
+
+/* What has come of the present OPEN is of no meaning for the next one, which goes out as soon as it may. */
+static void open_anew(struct flow *flow)
+{
+    flow->state = FLOW_NEW;
+    flow->resuming = true;
+    flow->end_sent = false;
+    flow->grant = flow->input_credit = flow->inline_cost = flow->taken_cost = 0;
+    flow->result_credit = 0;
+    flow->in_piece = false;
+}
+
+/* The one item that had to come first is done, and its result taken: the others follow. */
+static int after_alone(struct flow *flow)
+{
+    flow->alone = ALONE_NOT;
+    int rc = replay_rewind(&flow->replay);
+    if (rc < 0)
+        end_job(flow);
+    return rc;
+}
+
 int flow_taken(struct flow *flow, uint64_t first, uint32_t count)
 {
     struct replay *r = &flow->replay;
-    if (flow->partly && first <= flow->partly_index && flow->partly_index - first < count)
-        flow->partly = flow->checking = flow->mismatch = false;
+    forget_partly(flow, first, count);
     if (flow->state == FLOW_ENDED || flow->cancelled)
         return 0; /* nothing is kept any more */
     if (!r->unordered && (first > flow->next_result || count > flow->next_result - first))
@@ -221,6 +258,8 @@ int flow_taken(struct flow *flow, uint64_t first, uint32_t count)
     int rc = replay_taken(r, first, count, &cost);
     if (rc == 0)
         flow->taken_cost += (int64_t)cost;
+    if (rc == 0 && flow->alone == ALONE_OVER && !flow->partly)
+        rc = after_alone(flow);
     return rc;
 }
 
@@ -261,6 +300,11 @@ static void open_job(struct flow *flow, struct flow_out *out)
     struct replay *r = &flow->replay;
     *out = (struct flow_out){.type = MSG_OPEN, .first = replay_wanted(r), .bytes = flow->window};
     out->done = replay_done(r, &out->done_count);
+    if (flow->alone == ALONE_RUNS) {
+        out->first = flow->alone_index;
+        out->done = NULL;
+        out->done_count = 0;
+    }
     uint64_t first = out->first;
     bool more = false;
     if (replay_next(r, true, &out->items, &first, &more))
@@ -270,10 +314,12 @@ static void open_job(struct flow *flow, struct flow_out *out)
     for (uint32_t i = 0; i < out->done_count && out->done[i].from <= behind; i++)
         if (out->done[i].to > behind)
             behind = out->done[i].to;
-    out->end = flow->ended && behind == r->total;
+    out->end = flow->alone == ALONE_RUNS ? behind > flow->alone_index : flow->ended && behind == r->total;
     flow->end_sent = out->end;
     flow->state = out->end ? FLOW_OPEN : FLOW_OPENING; /* a whole job is not answered with OPENED */
     flow->result_credit = (int64_t)flow->window;
+    flow->owed = 0; /* what was released since the last one ended was that one's */
+    flow->taken_cost = 0;
     flow->resuming = false;
 }
 
@@ -290,6 +336,8 @@ bool flow_next(struct flow *flow, struct flow_out *out)
         return true;
     }
     if (flow->state == FLOW_NEW) {
+        if (flow->alone == ALONE_OVER)
+            return false;
         if (!flow->resuming && !flow->ended && !flow->flushed && !replay_ready(r))
             return false;
         open_job(flow, out);
@@ -310,9 +358,10 @@ bool flow_next(struct flow *flow, struct flow_out *out)
             return true;
         }
     }
-    if (flow->ended && !flow->end_sent && replay_all_sent(r)) {
+    bool alone = flow->alone == ALONE_RUNS;
+    if ((flow->ended || alone) && !flow->end_sent && replay_all_sent(r)) {
         flow->end_sent = true;
-        *out = (struct flow_out){.type = MSG_END, .first = r->total};
+        *out = (struct flow_out){.type = MSG_END, .first = alone ? flow->alone_index + 1 : r->total};
         return true;
     }
     return false;
@@ -359,6 +408,8 @@ static int accept_results(struct flow *flow, uint64_t first, const struct batch 
 {
     struct replay *r = &flow->replay;
     if (flow->in_piece && (first != flow->next_piece_of || batch->count != 1))
+        return -EPROTO;
+    if (flow->alone == ALONE_RUNS && (first != flow->alone_index || batch->count != 1))
         return -EPROTO;
     if (!r->unordered) {
         uint64_t sent = replay_sent(r);
@@ -417,9 +468,23 @@ bool flow_is_taken(struct flow *flow, uint64_t index)
     return replay_is_taken(&flow->replay, index);
 }
 
+/* DONE of the one item that had to come first. */
+static int alone_done(struct flow *flow)
+{
+    if (!flow->end_sent || flow->in_piece || !replay_has_got(&flow->replay, flow->alone_index)) {
+        end_job(flow);
+        return -EPROTO;
+    }
+    open_anew(flow);
+    flow->alone = ALONE_OVER;
+    return flow->partly ? 0 : after_alone(flow);
+}
+
 int flow_done(struct flow *flow, bool complete)
 {
     const struct replay *r = &flow->replay;
+    if (flow->alone == ALONE_RUNS && complete && !flow->cancelled)
+        return alone_done(flow);
     bool all = flow->end_sent && !flow->in_piece &&
                (r->unordered ? replay_all_got(r) : flow->next_result == r->total);
     int rc = complete && !flow->cancelled && !all ? -EPROTO : 0;
@@ -429,7 +494,8 @@ int flow_done(struct flow *flow, bool complete)
 
 int flow_lost(struct flow *flow)
 {
-    if (flow->state == FLOW_NEW || flow->state == FLOW_ENDED)
+    bool over = flow->alone == ALONE_OVER; /* its result may have come, and is dropped now */
+    if ((flow->state == FLOW_NEW && !over) || flow->state == FLOW_ENDED)
         return 0;
     if (flow->cancelled) {
         end_job(flow);
@@ -440,17 +506,31 @@ int flow_lost(struct flow *flow)
         end_job(flow);
         return rc;
     }
-    flow->state = FLOW_NEW;
-    flow->resuming = true;
-    flow->end_sent = false;
-    flow->grant = flow->input_credit = flow->inline_cost = flow->taken_cost = 0;
-    flow->result_credit = 0;
-    flow->owed = 0;
+    open_anew(flow);
     flow->next_result = flow->replay.wanted;
     flow->skipped = flow->replay.wanted_skip;
-    flow->in_piece = false;
     flow->checking = flow->partly;
     flow->mismatch = false;
     flow->checked_prefix = (struct prefix){0};
+    flow->alone = flow->partly && flow->replay.unordered ? ALONE_RUNS : ALONE_NOT;
+    flow->alone_index = flow->partly_index;
+    if (flow->alone == ALONE_RUNS)
+        replay_only(&flow->replay, flow->alone_index);
     return 0;
+}
+
+bool flow_give_up(struct flow *flow, bool unsent, uint32_t most, uint64_t *first, uint32_t *count)
+{
+    struct replay *r = &flow->replay;
+    if (flow->state == FLOW_ENDED || flow->cancelled)
+        return false;
+    if (!replay_give_up(r, unsent ? r->total : replay_sent(r), most, first, count))
+        return false;
+    forget_partly(flow, *first, *count);
+    return true;
+}
+
+bool flow_is_finished(const struct flow *flow)
+{
+    return flow->ended && replay_wanted(&flow->replay) == flow->replay.total;
 }

@@ -66,8 +66,8 @@ int flow_taken(struct flow *flow, uint64_t first, uint32_t count);
 /*
  * The caller has taken a piece of the large result `index`, not the last one; after a resume without the
  * prefix that was to be skipped. With the last piece comes flow_taken. One result at a time may be taken in
- * part; without order other results may come before its rest after a resume, so there who wants to resume
- * takes large results as a whole. Returns 0 or -EINVAL (another result is taken in part).
+ * part, and its rest is what comes next, also after a resume and without order: that item then has a job of
+ * its own, before the others go on. Returns 0 or -EINVAL (another result is taken in part).
  */
 int flow_taken_piece(struct flow *flow, uint64_t index, const void *data, size_t len);
 
@@ -138,7 +138,9 @@ bool flow_is_taken(struct flow *flow, uint64_t index);
 
 /*
  * DONE, or ERROR with this ref. complete: it says that every item had its result.
- * Returns 0, or -EPROTO: they had not. The job has ended in either case.
+ * Returns 0, or -EPROTO: they had not. The job has ended in either case, but where flow_state says FLOW_NEW:
+ * then that was the end of the one item that had to come first after a resume (see flow_taken_piece), and the
+ * others follow in a further OPEN when its result has been taken.
  */
 int flow_done(struct flow *flow, bool complete);
 
@@ -148,6 +150,17 @@ int flow_done(struct flow *flow, bool complete);
  * caller drops them. Returns 0, or -ENOMEM: the job cannot go on and has ended.
  */
 int flow_lost(struct flow *flow);
+
+/*
+ * For items that are not to be run (again); each call gives the next run of them, at most `most`, whose
+ * results the caller makes up: they count as taken. unsent false: items that were sent (wholly) and have no
+ * taken result; call it before flow_lost. unsent true: all items that were put; OPEN is not to go out any
+ * more. Returns false when there are none.
+ */
+bool flow_give_up(struct flow *flow, bool unsent, uint32_t most, uint64_t *first, uint32_t *count);
+
+/* flow_end was called, and all items have had their results taken. */
+bool flow_is_finished(const struct flow *flow);
 
 /* Index that the next item gets; the first index whose result was not taken. */
 uint64_t flow_total(const struct flow *flow);

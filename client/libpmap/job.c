@@ -32,6 +32,8 @@ static int send_open(struct pmap_job *job, const struct flow_out *out)
                                  .done = out->done,
                                  .done_count = out->done_count,
                                  .end = out->end}};
+    if (job->losses > 0)
+        job_opens_anew(job);
     if (job->open_ns == 0)
         job->open_ns = clock_ns();
     int rc = pool_send(job->pool, &m, &job->call, out->items.count > 0 ? &out->items : NULL);
@@ -67,6 +69,11 @@ int job_pump(struct pmap_job *job)
 {
     struct flow_out out;
     int rc = job->pool->error;
+    if (rc == 0) {
+        int ready = job_ready(job);
+        if (ready <= 0)
+            return ready;
+    }
     while (rc == 0 && flow_next(job->flow, &out))
         rc = send_out(job, &out);
     job->gathered = 0;
@@ -81,11 +88,16 @@ int pmap_put(pmap_job *job, const void *data, size_t len)
         return -EMSGSIZE;
     int rc = flow_put(job->flow, data, len);
     job->gathered += len + RECORD_COST;
-    if (job->gathered < PUMP_COST && rc == 0)
-        return 0;
+    if (rc == 0) {
+        job->bytes_in += len;
+        if (job->gathered < PUMP_COST)
+            return 0;
+    }
     int pumped = job_pump(job);
-    if (pumped == 0 && rc == -EAGAIN)
-        rc = flow_put(job->flow, data, len); /* what was in its way may have gone out */
+    if (pumped == 0 && rc == -EAGAIN) { /* what was in its way may have gone out */
+        rc = flow_put(job->flow, data, len);
+        job->bytes_in += rc == 0 ? len : 0;
+    }
     return pumped < 0 ? pumped : rc;
 }
 
@@ -168,24 +180,41 @@ static void first_note(struct pmap_job *job)
     job->noted = r && r->batch.note_count > 0 ? note_load(r->batch.notes).record : UINT32_MAX;
 }
 
+void job_append(struct pmap_job *job, struct received *r)
+{
+    STAILQ_INSERT_TAIL(&job->results, r, link);
+    if (STAILQ_FIRST(&job->results) == r)
+        first_note(job);
+}
+
+/* Makes known which of the records were taken before: they were asked for again only because there was no
+ * room to say which are done. */
+static int note_known(struct pmap_job *job, struct received *r)
+{
+    r->known = calloc(r->batch.count, 1);
+    if (!r->known)
+        return pool_fail(job->pool, -ENOMEM, "%s", strerror(ENOMEM));
+    for (uint32_t i = 0; i < r->batch.count; i++)
+        r->known[i] = flow_is_taken(job->flow, r->first + i);
+    return 0;
+}
+
 int job_results(struct pmap_job *job, const struct message *m, struct received **r)
 {
     struct received *results = *r;
     if (received_results(results, m->results.first, m->results.more) < 0)
         return broken(job, "malformed results");
-    struct flow_verdict verdict;
     int rc = 0;
-    if (flow_results(job->flow, m->results.first, &results->batch, &verdict) < 0)
+    if (flow_results(job->flow, m->results.first, &results->batch, &results->verdict) < 0)
         rc = broken(job, "results that were not due");
+    else if (results->verdict.filter)
+        rc = note_known(job, results);
     /* From here on the batch owns the message. */
     *r = NULL;
-    if (rc < 0 || verdict.drop) {
+    if (rc < 0 || results->verdict.drop)
         batch_unref(&results->batch);
-    } else {
-        STAILQ_INSERT_TAIL(&job->results, results, link);
-        if (STAILQ_FIRST(&job->results) == results)
-            first_note(job);
-    }
+    else
+        job_append(job, results);
     return rc == 0 && m->results.has_done ? job_done(job, &m->results.done) : rc;
 }
 
@@ -201,6 +230,8 @@ int job_done(struct pmap_job *job, const struct job_report *report)
     job->reported = true;
     if (flow_done(job->flow, report->outcome == OUTCOME_DONE) < 0)
         return broken(job, "DONE before all results");
+    if (flow_state(job->flow) == FLOW_NEW)
+        return 0; /* of the item that had to be run first; see flow.h */
     job->end = job->cancelled || report->outcome == OUTCOME_CANCELLED ? JOB_CANCELLED : JOB_DONE;
     return 0;
 }
@@ -208,6 +239,9 @@ int job_done(struct pmap_job *job, const struct job_report *report)
 int job_refused(struct pmap_job *job, const struct message *m)
 {
     struct text text = m->error.text.len > 0 ? m->error.text : text_of(protocol_error_text(m->error.code));
+    int rc = 0;
+    if (job_is_put_off(job, m->error.code, &rc))
+        return rc;
     flow_done(job->flow, false);
     job->error_code = m->error.code;
     pool_say(job->pool, 0, "%.*s", (int)text.len, text.data);
@@ -232,21 +266,34 @@ static void take_notes(struct pmap_job *job, const struct batch *batch)
     }
 }
 
+/* Adds the times of a message's items to the job's. */
+static void add_times(struct pmap_job *job, const struct received *r)
+{
+    const struct batch *batch = &r->batch;
+    if (r->known) {
+        for (uint32_t i = job->timed; i < batch->count; i++)
+            if (!r->known[i])
+                stats_add_times(&job->times, batch->times + 8 * (size_t)i, 1);
+    } else if (!batch->more && !r->made) {
+        stats_add_times(&job->times, batch->times + 8 * (size_t)job->timed, batch->count - job->timed);
+    }
+}
+
 /* The first message of results was taken to its last record, and the caller is done with that. */
 static int finish_message(struct pmap_job *job)
 {
-    const struct received *r = STAILQ_FIRST(&job->results);
-    int rc = 0;
-    if (!r->batch.more) {
-        rc = flow_taken(job->flow, r->first, r->batch.count);
-        stats_add_times(&job->times, r->batch.times + 8 * (size_t)job->timed, r->batch.count - job->timed);
-    }
-    flow_released(job->flow, batch_cost(&r->batch));
+    struct received *r = STAILQ_FIRST(&job->results);
+    int rc = job_account(job, r);
+    add_times(job, r);
+    if (!r->old)
+        flow_released(job->flow, batch_cost(&r->batch));
+    if (!r->made)
+        job->tally.messages++;
     drop_message(job);
     first_note(job);
     job->last_ns = clock_ns();
     if (rc < 0)
-        return pool_fail(job->pool, rc, "results that never came were taken");
+        return rc;
     return job->pool->error == 0 ? job_pump(job) : 0;
 }
 
@@ -273,6 +320,10 @@ static void tell_fate(struct pmap_job *job, struct pmap_result *result)
     const struct fate *fate = &job->fate;
     if (fate->failed)
         job->failed++;
+    if (fate->failed && !fate->cancelled)
+        job->broken++;
+    job->tally.retried += fate->attempts > 1 ? fate->attempts - 1 : 0;
+    job->tally.cpu_ns += fate->usage.cpu_ns;
     result->failed = fate->failed;
     result->error = fate->error;
     result->exit_code = (int)fate->exit_code;
@@ -301,10 +352,43 @@ static void tell_place(struct pmap_job *job, struct pmap_result *result)
     job->began_ns = result->started_ns + (uint64_t)result->time_ns;
 }
 
-/* Gives out the next record of the first message. */
-static int take_record(struct pmap_job *job, struct received *r, struct pmap_result *result)
+/* The next record of the first message was taken from a daemon that is lost now. */
+static void pass_record(struct pmap_job *job, const struct received *r)
+{
+    fate_begin(&job->fate);
+    take_notes(job, &r->batch);
+    job->offset += batch_length(&r->batch, job->record++);
+}
+
+/* What its process wrote to stderr and was taken from a daemon that is lost is not given out again. */
+static void cut_err(struct pmap_job *job, struct pmap_result *result)
+{
+    size_t again = job->err_skip < result->err_size ? job->err_skip : result->err_size;
+    result->err = (const char *)result->err + again;
+    result->err_size -= again;
+    job->err_skip -= again;
+    job->err_given += result->err_size;
+    if (!result->more)
+        job->err_given = job->err_skip = 0;
+}
+
+/* A result whose beginning was taken from a daemon that is lost: takes that off. */
+static void cut_prefix(const struct received *r, struct pmap_result *result)
+{
+    size_t skip = r->verdict.mismatch ? result->size : r->verdict.skip;
+    result->data = (const char *)result->data + skip;
+    result->size -= skip;
+    if (!r->verdict.mismatch || result->more)
+        return;
+    result->failed = 1;
+    result->error = "the daemon was lost amid its output, and run again it wrote something else";
+}
+
+/* Gives out the next record of the first message; PMAP_NONE: nothing of it is new. */
+static int take_record(struct pmap_job *job, const struct received *r, struct pmap_result *result)
 {
     const struct batch *batch = &r->batch;
+    bool partly = (r->verdict.skip > 0 || r->verdict.mismatch) && r->verdict.partly == job->record;
     uint32_t i = job->record;
     size_t size = batch_length(batch, i);
     int64_t time_ns = job->piece_ns + (int64_t)load_u64(batch->times + 8 * (size_t)i);
@@ -327,9 +411,14 @@ static int take_record(struct pmap_job *job, struct received *r, struct pmap_res
     job->record++;
     job->offset += size;
     job->in_pieces = batch->more;
+    if (result->err_size > 0 || job->err_given > 0)
+        cut_err(job, result);
     if (batch->more) {
         job->piece_ns = time_ns;
-        return PMAP_RESULT;
+        if (partly)
+            cut_prefix(r, result);
+        job->bytes_out += result->size;
+        return partly && result->size == 0 && result->err_size == 0 ? PMAP_NONE : PMAP_RESULT;
     }
     if (job->taken++ == 0)
         job->first_ns = clock_ns();
@@ -340,6 +429,13 @@ static int take_record(struct pmap_job *job, struct received *r, struct pmap_res
     }
     if (job->fate.any)
         tell_fate(job, result);
+    if (partly)
+        cut_prefix(r, result);
+    if (partly && r->verdict.mismatch && !job->fate.failed) {
+        job->failed++;
+        job->broken++;
+    }
+    job->bytes_out += result->size;
     if (job->options.trace)
         tell_place(job, result);
     return PMAP_RESULT;
@@ -349,17 +445,22 @@ int pmap_take(pmap_job *job, struct pmap_result *result)
 {
     bool stepped = false;
     for (;;) {
-        struct received *r = STAILQ_FIRST(&job->results);
-        if (r && job->record < r->batch.count)
-            return take_record(job, r, result);
+        const struct received *r = STAILQ_FIRST(&job->results);
         int rc = 0;
-        if (r) {
+        if (r && job->record < r->batch.count) {
+            if (r->known && r->known[job->record])
+                pass_record(job, r);
+            else if (take_record(job, r, result) == PMAP_RESULT)
+                return PMAP_RESULT;
+        } else if (r) {
             rc = finish_message(job);
         } else if (job->end != JOB_RUNS || stepped) {
             return nothing_to_take(job);
         } else {
             stepped = true;
             rc = pmap_step(job->pool);
+            if (rc == 0 && job->halted) /* it needs no daemon any more */
+                rc = job_pump(job);
         }
         /* What came before the connection ended is still given out. */
         if (rc < 0 && STAILQ_EMPTY(&job->results))
@@ -396,27 +497,29 @@ const char *pmap_job_error(const pmap_job *job, unsigned *code)
 
 void pmap_get_report(const pmap_job *job, struct pmap_report *report)
 {
-    const struct job_report *r = &job->report;
+    const struct job_report *r = &job->report, *before = &job->before;
     const struct stats *t = &job->times;
+    /* No daemon has seen all of a job that went on over a loss. */
+    bool told = job->reported && job->losses == 0;
     *report = (struct pmap_report){
         .job = job->id,
-        .items = job->reported ? r->items : job->taken,
-        .failed = job->reported ? r->failed : job->failed,
-        .retried = r->retried,
-        .chunks = r->chunks,
+        .items = told ? r->items : job->taken,
+        .failed = told ? r->failed : job->failed,
+        .retried = r->retried + before->retried,
+        .chunks = r->chunks + before->chunks,
         .slots = r->slots,
         .wall_ns = job->open_ns && job->last_ns ? job->last_ns - job->open_ns : 0,
         .queue_ns = r->queue_ns,
         .first_result_ns = job->open_ns && job->first_ns ? job->first_ns - job->open_ns : 0,
-        .run_ns = r->run_ns,
-        .cpu_ns = r->cpu_ns,
+        .run_ns = r->run_ns + before->run_ns,
+        .cpu_ns = r->cpu_ns + before->cpu_ns,
         .item_count = t->count,
         .item_mean_ns = stats_mean(t),
         .item_std_ns = stats_std(t),
         .item_min_ns = t->count > 0 ? t->min : 0,
         .item_max_ns = t->count > 0 ? t->max : 0,
-        .bytes_in = r->bytes_in,
-        .bytes_out = r->bytes_out,
+        .bytes_in = job->losses == 0 ? r->bytes_in : job->bytes_in,
+        .bytes_out = job->losses == 0 ? r->bytes_out : job->bytes_out,
     };
 }
 

@@ -12,6 +12,13 @@
 
 enum job_end { JOB_RUNS = 0, JOB_DONE, JOB_CANCELLED, JOB_FAILED };
 
+/* What came of one OPEN, as far as it is known here: of a daemon that is lost there is no report. */
+struct job_tally {
+    uint64_t messages; /* of results: about the chunks */
+    uint64_t retried, cpu_ns;
+    double began_ns; /* sum of the items' times when it was sent */
+};
+
 struct pmap_job {
     TAILQ_ENTRY(pmap_job) link;
     struct pmap *pool;
@@ -48,7 +55,19 @@ struct pmap_job {
     struct stats times; /* of the items, but those of the message that is being taken */
     uint32_t timed;     /* records of that message that are in `times` already: 1 after pieces, else 0 */
     uint64_t taken, failed;
+    uint64_t broken; /* that failed, and not because they were given up or never begun */
+    uint64_t bytes_in, bytes_out;
     int64_t open_ns, first_ns, last_ns; /* OPEN sent, first result taken, last one dealt with; 0: not yet */
+
+    /* Over a lost daemon; see resume.c. */
+    unsigned losses;  /* after which it is opened anew */
+    bool parked;      /* its OPEN has to wait: until again_ns, or (INT64_MAX) for another daemon */
+    int64_t again_ns; /* when parked */
+    bool halted;      /* nothing more of it is to be run: an item failed, and then the daemon was lost */
+    size_t err_given; /* bytes of stderr of a result in pieces that were taken */
+    size_t err_skip;  /* of them, those that come again and have not come yet */
+    struct job_tally tally;   /* since OPEN was last sent */
+    struct job_report before; /* the OPENs before that, together: chunks, retried, run_ns, cpu_ns */
 };
 
 /* Sends what the flow says is due. Returns 0 or the connection's error. */
@@ -61,5 +80,34 @@ int job_credit(struct pmap_job *job, const struct message *m);
 int job_results(struct pmap_job *job, const struct message *m, struct received **r);
 int job_done(struct pmap_job *job, const struct job_report *report);
 int job_refused(struct pmap_job *job, const struct message *m);
+
+/*** Over a lost daemon (resume.c) ***/
+
+/*
+ * The session is lost, or has ended this job for a reason that passes (parked or not is its caller's): what
+ * has come of it stays to be taken, and the rest is to be asked for anew. was_run: it may be that items were
+ * run that have no result. Returns 0 or the connection's error.
+ */
+int job_lost(struct pmap_job *job, bool was_run);
+
+/* Was it refused for a reason that passes, so that it will be opened again? *rc: 0 or the connection's error.
+ */
+bool job_is_put_off(struct pmap_job *job, unsigned code, int *rc);
+
+/*
+ * Before what the flow has to say of a job that may have been opened before. Returns 1 to go on, 0 when
+ * nothing may be sent for now, or the connection's error.
+ */
+int job_ready(struct pmap_job *job);
+
+/* OPEN is about to be sent again. */
+void job_opens_anew(struct pmap_job *job);
+
+/* The flow is to know of a message of results that is dealt with, or will be whatever happens. Returns 0 or
+ * the connection's error. */
+int job_account(struct pmap_job *job, struct received *r);
+
+/* Puts a message of results behind the others. */
+void job_append(struct pmap_job *job, struct received *r);
 
 #endif

@@ -44,6 +44,20 @@ typedef struct pmap_job pmap_job; /* one map call */
 struct pmap_options {
     int connect_timeout_ms; /* how long the daemon may take to answer; 0: the default, 5000 */
     const char *program;    /* a name for the daemon's log; NULL: "libpmap" */
+    /*
+     * For how long a daemon that is lost is sought at the same endpoint, so that open jobs go on with the one
+     * that comes back there: over a restart, a crash, an upgrade. 0: the loss of the daemon is an error.
+     *
+     * Meanwhile calls say what they say when nothing moves: pmap_take PMAP_NONE, pmap_put -EAGAIN when what
+     * is kept is full, pmap_step 0. An item is run again if its result had not come; every result is given
+     * out once. One that was taken in part is begun anew by the next daemon: what was taken of it is not
+     * given out again where it is the same, and the item fails where it is not (length and hash say so).
+     * With `once` an item that was sent and has no result fails instead of being run again; with `halt`,
+     * after an item has failed, nothing more is run. Reports are of all runs together; of the one that was
+     * lost, chunks and slot time are what its results tell. pmap_ping and pmap_query ask anew, pmap_abort
+     * returns -ECONNRESET.
+     */
+    int reconnect_ms;
 };
 
 /*
@@ -77,8 +91,9 @@ PMAP_API int pmap_fd(const pmap *pool);
 
 /*
  * Moves what can be moved: receives, and sends what is due. Does not wait.
- * Returns 0, or an error that ends the connection: -ECONNRESET (the daemon is gone), -EPROTO, -ENOMEM, or
- * what the daemon said (-EACCES, -EDQUOT, -ESHUTDOWN: it is stopping).
+ * Returns 0, or an error that ends the connection: -ECONNRESET (the daemon is gone; with reconnect_ms: and
+ * was not back in time), -EPROTO, -ENOMEM, or what the daemon said (-EACCES, -EDQUOT, -ESHUTDOWN: it is
+ * stopping).
  */
 PMAP_API int pmap_step(pmap *pool);
 
@@ -95,8 +110,11 @@ struct pmap_info {
     uint64_t max_item;    /* bytes */
     uid_t uid;            /* that the daemon runs as */
     const char *endpoint; /* that was used */
+    /* With reconnect_ms: */
+    unsigned losses; /* how often the daemon was lost */
+    int lost;        /* 1: it is being sought; what stands above is of the one before */
 };
-/* Good until pmap_disconnect. Only after a pmap_connect that returned 0. */
+/* Good until pmap_disconnect, its strings until the next call. Only after a pmap_connect that returned 0. */
 PMAP_API const struct pmap_info *pmap_get_info(const pmap *pool);
 
 /* A round trip to the daemon, in ns, or a negative error as pmap_step, or -ETIMEDOUT. */
@@ -217,7 +235,8 @@ PMAP_API int pmap_hold(pmap_job *job, int paused);
 
 /*
  * Gives up a job of any session of the same user's, by the daemon's number for it. Waits for the answer.
- * Returns 0, -ENOENT (no such job, or another user's), -ETIMEDOUT, or a negative error as pmap_step.
+ * Returns 0, -ENOENT (no such job, or another user's), -ETIMEDOUT, or a negative error as pmap_step
+ * (-ECONNRESET also where the connection goes on and only the answer is lost).
  */
 PMAP_API int pmap_abort(pmap *pool, uint64_t number, int timeout_ms);
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct received *received_new(void)
 {
@@ -24,6 +25,7 @@ void received_free(struct received *r)
     if (!r)
         return;
     received_clear(r);
+    free(r->known);
     free(r);
 }
 
@@ -82,4 +84,33 @@ int received_results(struct received *r, uint64_t first, bool more)
     if (rc == 0)
         r->first = first;
     return rc;
+}
+
+struct received *received_made(uint64_t first, uint32_t count, uint16_t kind, struct text text)
+{
+    const size_t size[] = {0, 4, 0, 8, NOTE_SIZE, text.len}; /* of a record, by frame */
+    struct received *r = received_new();
+    for (unsigned i = 0; r && i < sizeof size / sizeof size[0]; i++) {
+        if (zmq_msg_init_size(&r->frame[i], size[i] * count) < 0) {
+            received_free(r);
+            return NULL;
+        }
+        r->count++;
+        if (size[i] > 0)
+            memset(zmq_msg_data(&r->frame[i]), 0, size[i] * count);
+    }
+    if (!r)
+        return NULL;
+    uint8_t *notes = zmq_msg_data(&r->frame[4]), *texts = zmq_msg_data(&r->frame[5]);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct note note = {.record = i, .kind = kind, .text_len = (uint32_t)text.len};
+        note_store(notes + (size_t)NOTE_SIZE * i, &note);
+        memcpy(texts + text.len * i, text.data, text.len);
+    }
+    if (received_results(r, first, false) < 0) {
+        received_free(r);
+        return NULL;
+    }
+    r->made = true;
+    return r;
 }

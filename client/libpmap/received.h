@@ -17,6 +17,10 @@ struct received {
     STAILQ_ENTRY(received) link; /* its job's, while it is one of its results */
     struct batch batch;          /* after received_results; who drops its last reference frees the message */
     uint64_t first;              /* results: index of the first */
+    struct flow_verdict verdict; /* results: what is to be done with them */
+    uint8_t *known;              /* with verdict.filter: a byte a record, 1: it was taken before, drop it */
+    bool old;                    /* results: their daemon is lost, and the flow knows them as taken */
+    bool made;                   /* results: by received_made */
     unsigned count;              /* of frames */
     zmq_msg_t frame[PROTOCOL_FRAMES_MAX];
 };
@@ -39,5 +43,9 @@ int received_next(struct received *r, void *socket);
 /* Makes r->batch of the frames of RESULTS. The message is then the batch's. Returns 0 or -EPROTO (r is as
  * before). */
 int received_results(struct received *r, uint64_t first, bool more);
+
+/* Results that nobody has sent: `count` of them, empty, each with a note of this kind and text. NULL when
+ * memory is short. */
+struct received *received_made(uint64_t first, uint32_t count, uint16_t kind, struct text text);
 
 #endif

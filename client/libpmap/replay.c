@@ -255,6 +255,10 @@ int replay_put(struct replay *r, const void *data, size_t len)
 /* Moves the cursor to the next record that is to be sent and may be; false when there is none. */
 static bool seek(struct replay *r)
 {
+    if (r->only) {
+        const struct block *b = r->cursor.block;
+        return b && b->batch && b->first + r->cursor.record == r->only_index;
+    }
     for (;;) {
         struct block *b = r->cursor.block;
         if (!b)
@@ -290,7 +294,7 @@ bool replay_all_sent(struct replay *r)
     if (seek(r))
         return false;
     const struct block *b = r->cursor.block;
-    return !b || !b->batch || r->cursor.record >= block_count(b);
+    return r->only || !b || !b->batch || r->cursor.record >= block_count(b);
 }
 
 uint64_t replay_sent(const struct replay *r)
@@ -310,7 +314,9 @@ static struct slice run_at_cursor(const struct replay *r)
         end = (uint32_t)(r->flushed - b->first);
     struct slice run = {.batch = b->batch, .first = r->cursor.record, .offset = r->cursor.offset};
     uint32_t i = run.first;
-    if (r->unordered)
+    if (r->only)
+        i++;
+    else if (r->unordered)
         while (i < end && !bit_of(got_bits(b), i))
             i++;
     else
@@ -441,6 +447,7 @@ static int taken_in_order(struct replay *r, uint32_t count, uint64_t *cost)
     uint64_t sum = 0;
     while (count > 0) {
         struct block *b = TAILQ_FIRST(&r->blocks);
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): TAILQ_REMOVE has set the head, through tqe_prev */
         uint64_t left = b->end - r->wanted;
         uint32_t n = count < left ? count : (uint32_t)left;
         uint64_t part = 0;
@@ -594,6 +601,7 @@ int replay_rewind(struct replay *r)
     if (rc < 0)
         return rc;
     struct block *b = TAILQ_FIRST(&r->blocks);
+    r->only = false;
     cursor_to(r, b);
     if (b && !r->unordered) {
         uint32_t skip = (uint32_t)(r->wanted - b->first);
@@ -605,4 +613,46 @@ int replay_rewind(struct replay *r)
     if (b && r->unordered)
         settle(r, b);
     return 0;
+}
+
+void replay_only(struct replay *r, uint64_t index)
+{
+    struct block *b = find(r, index);
+    r->only = true;
+    r->only_index = index;
+    cursor_to(r, b);
+    for (; b && b->first + r->cursor.record < index; r->cursor.record++)
+        r->cursor.offset += batch_length(b->batch, r->cursor.record);
+}
+
+/* Without order: the next run in one block. */
+static bool give_up_some(struct replay *r, uint64_t limit, uint32_t most, uint64_t *first, uint32_t *count)
+{
+    uint64_t index = replay_wanted(r), cost;
+    struct block *b = find(r, index);
+    if (index >= limit || !b)
+        return false;
+    uint32_t from = (uint32_t)(index - b->first), n = 0;
+    while (n < most && index + n < limit && index + n < b->end && !bit_of(taken_bits(b), from + n)) {
+        if (!bit_of(got_bits(b), from + n))
+            b->got++;
+        bit_set(got_bits(b), from + n++);
+    }
+    *first = index;
+    *count = n;
+    return replay_taken(r, index, n, &cost) == 0;
+}
+
+bool replay_give_up(struct replay *r, uint64_t limit, uint32_t most, uint64_t *first, uint32_t *count)
+{
+    if (r->unordered)
+        return give_up_some(r, limit, most, first, count);
+    uint64_t until = r->wanted_skip < r->skip_count ? r->skips[r->wanted_skip].from : UINT64_MAX, cost;
+    if (until > limit)
+        until = limit;
+    if (r->wanted >= until)
+        return false;
+    *first = r->wanted;
+    *count = until - r->wanted < most ? (uint32_t)(until - r->wanted) : most;
+    return replay_taken(r, *first, *count, &cost) == 0;
 }

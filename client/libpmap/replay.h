@@ -29,6 +29,8 @@ struct replay {
         struct batch *piece; /* of a large item, the piece to send; else NULL */
     } cursor;
     bool unordered;
+    bool only; /* nothing is sent but only_index: see replay_only */
+    uint64_t only_index;
     size_t batch_size;
     uint32_t ranges_max, stones; /* most ranges that may be listed; blocks that are only a range */
     uint64_t total;              /* items put */
@@ -106,5 +108,15 @@ const struct range *replay_done(const struct replay *r, uint32_t *count);
  * comes. Returns 0 or -ENOMEM (nothing has changed).
  */
 int replay_rewind(struct replay *r);
+
+/* Right after replay_rewind, unordered only: until the next one nothing is sent but this item, which was put
+ * and not taken. */
+void replay_only(struct replay *r, uint64_t index);
+
+/*
+ * Items that will never be sent (again): counts the next run of those below `limit` that were not taken, at
+ * most `most` of them, as taken. Returns false when there are none.
+ */
+bool replay_give_up(struct replay *r, uint64_t limit, uint32_t most, uint64_t *first, uint32_t *count);
 
 #endif

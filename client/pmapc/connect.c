@@ -66,8 +66,11 @@ static int own_folder(const char *endpoint)
  * The endpoint to use where none was named. Starts a daemon where none is found and mode allows it.
  * Returns 0 or an exit status, having told.
  */
-static int choose(const struct globals *globals, enum connect_mode mode, char out[ENDPOINT_MAX])
+static int choose(const struct globals *globals, enum connect_mode mode, char out[ENDPOINT_MAX],
+                  enum connect_origin *origin)
 {
+    bool may_start = mode == CONNECT_START && globals->autostart;
+    *origin = CONNECT_FOUND;
     int rc = endpoint_probe(ENDPOINT_SYSTEM, PROBE_MS, NULL, NULL);
     if (rc == -EACCES)
         return fail(mode, STATUS_REFUSED, ENDPOINT_SYSTEM, tell_errno(rc));
@@ -87,7 +90,7 @@ static int choose(const struct globals *globals, enum connect_mode mode, char ou
     if (rc == 0)
         rc = endpoint_probe(own, PROBE_MS, NULL, NULL);
     if (nobody(rc)) {
-        if (mode != CONNECT_START || !globals->autostart) {
+        if (!may_start) {
             if (mode != CONNECT_QUIET)
                 tell("no daemon at %s nor at %s", ENDPOINT_SYSTEM, own);
             return STATUS_NO_POOL;
@@ -95,6 +98,9 @@ static int choose(const struct globals *globals, enum connect_mode mode, char ou
         int status = start_daemon(own);
         if (status != 0)
             return status;
+        *origin = CONNECT_STARTED;
+    } else if (may_start) {
+        *origin = CONNECT_OWN;
     }
     memcpy(out, own, sizeof own);
     return 0;
@@ -131,9 +137,11 @@ static int refused(enum connect_mode mode, const char *endpoint, const pmap *poo
     return STATUS_NO_POOL;
 }
 
-int connect_pool(const struct globals *globals, enum connect_mode mode, pmap **pool)
+static int connect_as(const struct globals *globals, enum connect_mode mode, int reconnect_ms, pmap **pool,
+                      enum connect_origin *origin)
 {
-    static const struct pmap_options options = {.connect_timeout_ms = CONNECT_MS, .program = "pmapc"};
+    const struct pmap_options options = {
+        .connect_timeout_ms = CONNECT_MS, .program = "pmapc", .reconnect_ms = reconnect_ms};
     char endpoint[ENDPOINT_MAX];
     if (globals->endpoint) {
         int rc = endpoint_check(globals->endpoint);
@@ -145,7 +153,7 @@ int connect_pool(const struct globals *globals, enum connect_mode mode, pmap **p
         memcpy(endpoint, globals->endpoint, strlen(globals->endpoint) + 1);
     }
     for (int round = 1;; round++) {
-        int status = globals->endpoint ? 0 : choose(globals, mode, endpoint);
+        int status = globals->endpoint ? 0 : choose(globals, mode, endpoint, origin);
         if (status != 0)
             return status;
         pmap *made = NULL;
@@ -165,6 +173,18 @@ int connect_pool(const struct globals *globals, enum connect_mode mode, pmap **p
         if (!again)
             return status;
     }
+}
+
+int connect_pool(const struct globals *globals, enum connect_mode mode, pmap **pool)
+{
+    enum connect_origin origin;
+    return connect_as(globals, mode, 0, pool, &origin);
+}
+
+int connect_lasting(const struct globals *globals, int reconnect_ms, pmap **pool, enum connect_origin *origin)
+{
+    *origin = CONNECT_FOUND;
+    return connect_as(globals, CONNECT_START, reconnect_ms, pool, origin);
 }
 
 int connect_lost(const pmap *pool, int error)

@@ -14,11 +14,23 @@ enum connect_mode {
     CONNECT_QUIET, /* the same without a word; the exit status still says what was wrong */
 };
 
+/* Where a pool was found. */
+enum connect_origin {
+    CONNECT_FOUND,   /* one that is nobody's to start again */
+    CONNECT_OWN,     /* the user's own, which pmapc would start where it does not run */
+    CONNECT_STARTED, /* and this pmapc did */
+};
+
 /*
  * Connects, having told why where that fails.
  * Returns 0, or STATUS_USAGE (the named endpoint is malformed), STATUS_NO_POOL or STATUS_REFUSED.
  */
 int connect_pool(const struct globals *globals, enum connect_mode mode, pmap **pool);
+
+/* The same with CONNECT_START, for a job that goes on when the daemon is lost, for up to reconnect_ms (0:
+ * never); *origin may be of use then. */
+int connect_lasting(const struct globals *globals, int reconnect_ms, pmap **pool,
+                    enum connect_origin *origin);
 
 /*
  * Tells of an error of a pool that was connected: `error` as a call of libpmap returned it.

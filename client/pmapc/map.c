@@ -68,6 +68,8 @@ static const char help_all[] =
     "      --jobserver         a COMMAND that is make or cargo uses free slots, too\n"
     "      --priority N        among your own jobs, -1000 to 1000 (default: 0)\n"
     "      --at-most-once      what a lost worker had fails instead of running again\n"
+    "      --reconnect SEC     go on if a daemon that was lost is back within SEC\n"
+    "                          seconds (default: 30)\n"
     "      --joblog FILE       a line an item in FILE, as GNU parallel's\n"
     "      --resume            do not run what FILE lists\n"
     "      --resume-failed     the same, but run again what failed\n"

@@ -59,10 +59,12 @@ static int check(const struct measure *m)
     } senseless[] = {{work->joblog != NULL, "--joblog"},       {work->results != NULL, "--results"},
                      {work->trace != NULL, "--trace"},         {work->tag, "--tag"},
                      {work->progress, "--progress"},           {work->dry_run, "--dry-run"},
-                     {work->report != REPORT_NONE, "--stats"}, {work->halt != NULL, "--halt"}};
+                     {work->report != REPORT_NONE, "--stats"}, {work->halt != NULL, "--halt"},
+                     {work->reconnect_given, "--reconnect"}};
     for (size_t i = 0; i < sizeof senseless / sizeof senseless[0]; i++) {
         if (senseless[i].given) {
-            tell("%s: %s has no place here: results are only timed, and an item that fails ends it",
+            tell("%s: %s has no place here: results are only timed, and an item that fails, or a daemon that "
+                 "is lost, ends it",
                  m->command, senseless[i].option);
             return STATUS_USAGE;
         }

@@ -205,19 +205,41 @@ static int start_until_listening(const struct start *s)
     }
 }
 
-int start_daemon(const char *endpoint)
+/* Makes everything ready for a daemon at this endpoint. Returns 0 or an exit status. */
+static int prepare(struct start *s)
 {
-    struct start s = {.endpoint = endpoint, .log_fd = -1};
-    int rc = endpoint_make_folder(endpoint);
+    int rc = endpoint_make_folder(s->endpoint);
     if (rc < 0) {
-        tell("cannot start a daemon at %s: %s", endpoint,
+        tell("cannot start a daemon at %s: %s", s->endpoint,
              rc == -EPERM ? "its folder is not yours alone" : tell_errno(rc));
         return STATUS_NO_POOL;
     }
-    find_program(s.program);
-    int status = open_log(&s);
+    find_program(s->program);
+    return open_log(s);
+}
+
+int start_daemon(const char *endpoint)
+{
+    struct start s = {.endpoint = endpoint, .log_fd = -1};
+    int status = prepare(&s);
     if (status == 0)
         status = start_until_listening(&s);
+    if (s.log_fd >= 0)
+        close(s.log_fd);
+    return status;
+}
+
+int start_again(const char *endpoint, pid_t *pid)
+{
+    struct start s = {.endpoint = endpoint, .log_fd = -1};
+    int status = prepare(&s);
+    pid_t child = status == 0 ? spawn(&s) : 0;
+    if (child < 0) {
+        tell("cannot start %s: %s", s.program, tell_errno(child));
+        status = STATUS_NO_POOL;
+    } else if (status == 0) {
+        *pid = child;
+    }
     if (s.log_fd >= 0)
         close(s.log_fd);
     return status;

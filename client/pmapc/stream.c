@@ -31,6 +31,7 @@ struct stream {
     struct items *items;
     struct output output;
     struct progress progress;
+    struct gap gap;
     int status;       /* RUNNING, or how it ended */
     int input_status; /* STATUS_DONE, or what a broken input makes of a job that went well */
     const char *data; /* the item that is to be put next, when `held` */
@@ -60,7 +61,7 @@ static int64_t now_ns(void)
 static void suspend(struct stream *s)
 {
     progress_clear();
-    if (pmap_hold(s->job, 1) == 0)
+    if (pmap_hold(s->job, 1) == 0 && !s->gap.lost)
         pmap_ping(s->pool, HOLD_MS);
     interrupt_stop();
     pmap_hold(s->job, 0);
@@ -262,6 +263,7 @@ static void step(struct stream *s)
     if (interrupt_stop_pending())
         suspend(s);
     take_results(s);
+    gap_look(&s->gap, s->pool);
     show_progress(s);
     if (s->status != RUNNING)
         return;
@@ -344,6 +346,7 @@ int stream_run(pmap *pool, struct items *items, const struct stream_options *opt
                        .options = options,
                        .pool = pool,
                        .items = items,
+                       .gap = options->gap,
                        .status = RUNNING,
                        .input_ready = !options->input_polls};
     int rc = output_init(&s.output, &options->output);

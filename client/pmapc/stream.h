@@ -7,6 +7,7 @@
 #define PMAPC_STREAM_H
 
 #include "client/libpmap/pmap.h"
+#include "client/pmapc/gap.h"
 #include "client/pmapc/items.h"
 #include "client/pmapc/output.h"
 #include "client/pmapc/report.h"
@@ -22,6 +23,7 @@ struct stream_options {
     uint64_t input_bytes;   /* of a regular file, from where it is read on; 0: not known */
     bool progress;
     enum report_form report;
+    struct gap gap; /* for when the daemon is lost */
     struct output_options output;
 };
 

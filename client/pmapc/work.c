@@ -18,14 +18,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SLOTS_MOST = 65535 };
-#define TIMEOUT_MOST 4e6 /* seconds: what 32 bits of milliseconds hold */
+enum { SLOTS_MOST = 65535, RECONNECT_MS = 30000 };
+#define TIMEOUT_MOST   4e6 /* seconds: what 32 bits of milliseconds hold */
+#define RECONNECT_MOST 2e6 /* the same for 31 */
 
 /*** Options ***/
 
 void work_init(struct work *work)
 {
-    *work = (struct work){.delimiter = '\n', .end_of_result = '\n'};
+    *work = (struct work){.delimiter = '\n', .end_of_result = '\n', .reconnect_ms = RECONNECT_MS};
 }
 
 void work_free(struct work *work)
@@ -102,6 +103,15 @@ static int read_timeout(struct work *work, const char *value)
     return status;
 }
 
+static int read_reconnect(struct work *work, const char *value)
+{
+    double seconds = 0;
+    int status = options_seconds("--reconnect", value, RECONNECT_MOST, &seconds);
+    work->reconnect_given = true;
+    work->reconnect_ms = seconds > 0 && seconds < 0.001 ? 1 : (unsigned)(seconds * 1000);
+    return status;
+}
+
 static int read_unsigned(const char *option, const char *value, int64_t min, int64_t max, unsigned *out)
 {
     int64_t number = 0;
@@ -151,6 +161,8 @@ int work_option(struct work *work, int option, const char *value)
         return read_timeout(work, value);
     case OPT_HALT:
         return read_halt(work, value);
+    case OPT_RECONNECT:
+        return read_reconnect(work, value);
     case OPT_STATS:
         return read_stats(value, &work->report);
     case '0':
@@ -322,7 +334,7 @@ static int run_job(const struct globals *globals, struct work *work, struct item
     struct records records = {
         .joblog = {.fd = -1}, .folder = {.fd = -1, .out = -1, .err = -1}, .trace = {.fd = -1}};
     pmap *pool = NULL;
-    int status = connect_pool(globals, CONNECT_START, &pool);
+    int status = connect_lasting(globals, (int)work->reconnect_ms, &pool, &stream.gap.origin);
     if (status == 0) {
         if (pmap_get_info(pool)->max_item < items->reader->item_max)
             items->reader->item_max = (size_t)pmap_get_info(pool)->max_item;
@@ -372,6 +384,7 @@ int work_run(const struct globals *globals, struct work *work)
         .input_bytes = input.bytes,
         .progress = work->progress && !work->quiet,
         .report = work->report,
+        .gap = {.reconnect_s = work->reconnect_ms / 1e3, .quiet = work->quiet},
         .output = {.verbatim = verbatim,
                    .end_of_result = work->end_of_result,
                    .tag = work->tag,

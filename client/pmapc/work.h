@@ -34,6 +34,8 @@ struct work {
     unsigned char end_of_result;
     enum report_form report;
     bool tag, quiet, progress, dry_run, resume, resume_failed, help, help_all;
+    unsigned reconnect_ms; /* for how long a lost daemon is sought; 0: never */
+    bool reconnect_given;
     const char *halt, *results, *joblog, *trace; /* NULL: not given */
 };
 
@@ -56,6 +58,7 @@ enum {
     OPT_PROGRESS,
     OPT_JOBSERVER,
     OPT_TRACE,
+    OPT_RECONNECT,
     OPT_OWN,
 };
 
@@ -75,8 +78,9 @@ enum {
         {"resume-failed", no_argument, NULL, OPT_RESUME_FAILED},                                             \
         {"stats", optional_argument, NULL, OPT_STATS}, {"progress", no_argument, NULL, OPT_PROGRESS},        \
         {"trace", required_argument, NULL, OPT_TRACE}, {"quiet", no_argument, NULL, 'q'},                    \
-        {"tag", no_argument, NULL, OPT_TAG}, {"dry-run", no_argument, NULL, OPT_DRY_RUN},                    \
-        {"no-run-if-empty", no_argument, NULL, 'r'}, {"help", optional_argument, NULL, OPT_HELP},            \
+        {"reconnect", required_argument, NULL, OPT_RECONNECT}, {"tag", no_argument, NULL, OPT_TAG},          \
+        {"dry-run", no_argument, NULL, OPT_DRY_RUN}, {"no-run-if-empty", no_argument, NULL, 'r'},            \
+        {"help", optional_argument, NULL, OPT_HELP},                                                         \
     {                                                                                                        \
         NULL, 0, NULL, 0                                                                                     \
     }

@@ -60,7 +60,7 @@ finds() {
     completes 'pmapc map -'
     diff <(python3 "$PMAP_SOURCE/tests/cli/manual.py" options "$page" | grep -vx -e --no-run-if-empty | sort) out
     finds 'pmapc --' --endpoint --help --no-autostart --version
-    finds 'pmapc run --re' --results --resume --resume-failed --retries
+    finds 'pmapc run --re' --reconnect --results --resume --resume-failed --retries
     finds 'pmapc timeit --r' --recycle --retries --runs
     finds 'pmapc scale --s' --slots --svg
     finds 'pmapc top -' --batch --count --delay --filter --help --mine -b -d -f -n -u

@@ -50,7 +50,8 @@ teardown() {
             kill -TERM "$pid" || continue
             until_true 15 gone "$pid" && continue
         fi
-        # A client whose daemon has just been stopped is on its way out.
+        # A client whose daemon has just been stopped is on its way out, or waits for it to come back.
+        [[ $(cat "/proc/$pid/comm" 2>/dev/null) == pmapd ]] || kill -TERM "$pid" 2>/dev/null || true
         ! until_true 5 gone "$pid" || continue
         echo "left behind: $pid $(tr '\0' ' ' <"/proc/$pid/cmdline")"
         kill -KILL "$pid" || true

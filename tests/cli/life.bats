@@ -4,13 +4,13 @@ load helper
 @test "SIGTERM under load ends it within its limit, and the clients are told" {
     start_daemon
     yes 1000 | head -n 50 >items
-    background pmapc map -j 1 sleep <items >out1 2>err1
+    background pmapc map --reconnect 0 -j 1 sleep <items >out1 2>err1
     local sleeping=$PID
-    background_sh "pmapc map burn < <(env --default-signal=PIPE yes 2000) >out2 2>err2"
+    background_sh "pmapc map --reconnect 0 burn < <(env --default-signal=PIPE yes 2000) >out2 2>err2"
     local burning=$PID
     mkfifo in
     exec 8<>in
-    background pmapc map echo <in >out3 2>err3
+    background pmapc map --reconnect 0 echo <in >out3 2>err3
     local waiting=$PID
     echo one >&8
     until_true 20 [ -s out3 ]
@@ -38,7 +38,7 @@ load helper
     local round
     for round in $(seq 8); do
         start_daemon
-        background_sh "pmapc map echo < <(env --default-signal=PIPE yes 2) >/dev/null 2>err"
+        background_sh "pmapc map --reconnect 0 echo < <(env --default-signal=PIPE yes 2) >/dev/null 2>err"
         until_true 20 status_is jobs 1 items_done '>=1000'
         kill -TERM "$DAEMON"
         ended $PID 3
@@ -58,14 +58,14 @@ load helper
     done
 }
 
-@test "kill -9 of the daemon: its clients end with 3, and say so" {
+@test "kill -9 of the daemon: clients that do not wait for another end with 3, and say so" {
     start_daemon
     yes 1000 | head -n 50 >items
-    background pmapc map -j 1 sleep <items >out 2>err
+    background pmapc map --reconnect 0 -j 1 sleep <items >out 2>err
     local first=$PID
     mkfifo in
     exec 8<>in
-    background pmapc map echo <in >out2 2>err2
+    background pmapc map --reconnect 0 echo <in >out2 2>err2
     echo one >&8
     until_true 20 [ -s out2 ]
     until_true 20 status_is jobs 2 busy 1 items_done 1

@@ -110,7 +110,7 @@ ended_either() {
 
 @test "the daemon stopped under load leaves no process behind" {
     local pids
-    background pmapc map -- sh -c 'trap "" TERM; sleep 97.81 & sleep 97.81' ::: 1 2 3 >out 2>err
+    background pmapc map --reconnect 0 -- sh -c 'trap "" TERM; sleep 97.81 & sleep 97.81' ::: 1 2 3 >out 2>err
     until_true 20 some_are sleep
     mapfile -t pids < <(family)
     kill -TERM "$DAEMON"
@@ -122,7 +122,7 @@ ended_either() {
 
 @test "the daemon killed under load leaves no process behind" {
     local pids
-    background pmapc map -- sh -c 'trap "" TERM; sleep 97.82 & sleep 97.82' ::: 1 2 3 >out 2>err
+    background pmapc map --reconnect 0 -- sh -c 'trap "" TERM; sleep 97.82 & sleep 97.82' ::: 1 2 3 >out 2>err
     until_true 20 some_are sleep
     mapfile -t pids < <(family)
     kill -KILL "$DAEMON"
@@ -134,7 +134,7 @@ ended_either() {
 
 @test "without its launcher the daemon ends, and nothing is left" {
     local pids launcher
-    background pmapc map -- sleep ::: 97.83 97.83 >out 2>err
+    background pmapc map --reconnect 0 -- sleep ::: 97.83 97.83 >out 2>err
     until_true 20 some_are sleep
     mapfile -t pids < <(family)
     launcher=$(named pmap-launcher)

@@ -90,7 +90,7 @@ shown() {
     shown 'd["stopped"] == [] and d["status"] == 0 and len(d["screen"]) == 1 and d["updates"] >= 4'
     terminal 80 bash -c 'pmapc map --progress sleep ::: $(seq -f 0.1%.0f 16) | { read -r _; read -r _; read -r _; }; exit ${PIPESTATUS[0]}'
     shown 'd["status"] == 141 and d["screen"] == []'
-    terminal 80 sh -c "(sleep 0.5; kill -KILL $DAEMON) & pmapc map --progress sleep ::: 60 >out"
+    terminal 80 sh -c "(sleep 0.5; kill -KILL $DAEMON) & pmapc map --reconnect 0 --progress sleep ::: 60 >out"
     forget_daemon "$DAEMON"
     shown 'd["status"] == 3 and len(d["screen"]) >= 1 and all(l.startswith("pmapc: ") for l in d["screen"])'
 }

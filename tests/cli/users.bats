@@ -148,7 +148,7 @@ STATE
 
 @test "a killed broker takes all that was started with it" {
     start_system
-    as $alice pmapc map -q -- sh -c 'setsid sleep 600 & exec sleep 600' ::: 1 2 >/dev/null 2>err.a &
+    as $alice pmapc map -q --reconnect 0 -- sh -c 'setsid sleep 600 & exec sleep 600' ::: 1 2 >/dev/null 2>err.a &
     local client=$!
     until_true 20 eval '[ "$(pgrep -u $alice -x sleep | wc -l)" = 4 ]'
     kill -KILL "$DAEMON"

@@ -295,8 +295,6 @@ static void take_record(struct world *world, struct sim_job *job, const struct p
     }
     job->in_piece = true;
     job->piece_index = index;
-    if (job->options.unordered)
-        return; /* flow.h: without order, large results are taken as a whole */
     int rc = flow_taken_piece(job->flow, index, data + skip, size - skip);
     if (rc < 0)
         broken(world, "flow accepts", "job %" PRIu64 ": flow_taken_piece(%" PRIu64 "): %d", id, index, rc);
@@ -346,7 +344,8 @@ static bool finish_packet(struct world *world, struct sim_job *job, struct packe
     job->head_offset = 0;
     if (packet->batch && !job->cancelled)
         flow_released(job->flow, batch_cost(packet->batch));
-    bool over = packet->has_done;
+    /* Else that was the end of the one item that comes first after a resume. */
+    bool over = packet->has_done && flow_state(job->flow) == FLOW_ENDED;
     if (over)
         check_done(world, job, &packet->report);
     packet_free(world, packet);
@@ -507,8 +506,6 @@ static void lose_event(struct world *world, void *target, uint64_t argument)
         if (job->state != JOB_RUNNING || flow_state(job->flow) == FLOW_ENDED)
             continue; /* after DONE, what is left is the client's own affair */
         forget_received(world, job);
-        if (job->in_piece && job->options.unordered)
-            job->part[job->piece_index] = 0;
         job->in_piece = false;
         int rc = flow_lost(job->flow);
         if (rc < 0)

@@ -44,13 +44,8 @@ static void *run(void *arg)
     return NULL;
 }
 
-struct fake *fake_start(fake_script *script)
+static void listen_there(struct fake *fake)
 {
-    struct fake *fake = calloc(1, sizeof *fake);
-    must(fake != NULL, "memory");
-    snprintf(fake->folder, sizeof fake->folder, "/tmp/pmap-fake-XXXXXX");
-    must(mkdtemp(fake->folder) != NULL, "folder");
-    snprintf(fake->endpoint, sizeof fake->endpoint, "ipc://%s/sock", fake->folder);
     fake->context = zmq_ctx_new();
     fake->socket = zmq_socket(fake->context, ZMQ_ROUTER);
     int zero = 0, tick_ms = 20;
@@ -60,6 +55,16 @@ struct fake *fake_start(fake_script *script)
     /* So that it notices the end of its test. */
     zmq_setsockopt(fake->socket, ZMQ_RCVTIMEO, &tick_ms, sizeof tick_ms);
     must(zmq_bind(fake->socket, fake->endpoint) == 0, "bind");
+}
+
+struct fake *fake_start(fake_script *script)
+{
+    struct fake *fake = calloc(1, sizeof *fake);
+    must(fake != NULL, "memory");
+    snprintf(fake->folder, sizeof fake->folder, "/tmp/pmap-fake-XXXXXX");
+    must(mkdtemp(fake->folder) != NULL, "folder");
+    snprintf(fake->endpoint, sizeof fake->endpoint, "ipc://%s/sock", fake->folder);
+    listen_there(fake);
     fake->script = script;
     fake->decoder = decoder_new();
     wire_init(&fake->wire);
@@ -84,6 +89,11 @@ void fake_die(struct fake *fake)
     if (fake->context)
         zmq_ctx_term(fake->context);
     fake->context = NULL;
+}
+
+void fake_rise(struct fake *fake)
+{
+    listen_there(fake);
 }
 
 void fake_stop(struct fake *fake)
@@ -187,6 +197,15 @@ bool fake_welcome(struct fake *fake, uint32_t min, uint32_t max)
                                      .max_message = PROTOCOL_MESSAGE_MAX,
                                      .max_item = PROTOCOL_ITEM_MAX}};
     fake_send(fake, &m, NULL, 0);
+    return true;
+}
+
+bool fake_welcome_back(struct fake *fake)
+{
+    struct message m;
+    if (!fake_welcome(fake, 1, 1) || !fake_expect(fake, MSG_PING, &m))
+        return false;
+    fake_send(fake, &(struct message){.type = MSG_PONG, .ping.token = m.ping.token}, NULL, 0);
     return true;
 }
 

@@ -48,8 +48,12 @@ void fake_opened(struct fake *fake, uint64_t ref, uint64_t credit);
 /* RESULTS with the fields of *m and one result `text` that took 5 ns; with an error where `error` is not
  * NULL. */
 void fake_result(struct fake *fake, struct message *m, const char *text, const char *error);
-/* Ends the daemon now, within its script, which must then return. */
+/* Ends the daemon now, within its script, which must then return or let another one rise. */
 void fake_die(struct fake *fake);
+/* And another one comes up at its endpoint. */
+void fake_rise(struct fake *fake);
+/* fake_welcome to a client that has lost a daemon, and the PONG that it waits for then. */
+bool fake_welcome_back(struct fake *fake);
 /* Waits until the test calls fake_go (or has ended: false). */
 bool fake_wait(struct fake *fake);
 void fake_go(struct fake *fake);

@@ -19,6 +19,7 @@
 enum { ITEMS_MAX = 400, SKIPS_MAX = 30, PIECE = PROTOCOL_MESSAGE_MAX - 4, RESULT_PIECE = 700 };
 
 static uint64_t seed_now;
+static unsigned alone_jobs; /* of one item that had been taken in part */
 
 _Noreturn static void broken(void)
 {
@@ -97,8 +98,9 @@ enum item_state { ABSENT, HERE, ANSWERED };
 struct world {
     /* What is to be */
     bool unordered;
-    uint32_t count;     /* items of the job */
-    uint32_t large_one; /* which item is large; ITEMS_MAX: none */
+    bool resumes_pieces; /* unordered: large results that were taken in part go on after a loss */
+    uint32_t count;      /* items of the job */
+    uint32_t large_one;  /* which item is large; ITEMS_MAX: none */
     size_t batch_size;
     uint64_t grant, window;
     struct range skips[SKIPS_MAX]; /* done by an earlier run; also behind the end */
@@ -112,11 +114,14 @@ struct world {
     uint32_t position;    /* in the first packet of `inbox` */
     bool blocked;         /* put said -EAGAIN and nothing has happened since */
     uint32_t losses;
+    uint32_t alone; /* the item whose result was taken in part at the last loss, until that is done; `count`:
+                       none */
     uint8_t taken[ITEMS_MAX];
     size_t have[ITEMS_MAX]; /* bytes of its result that were taken */
 
     /* The daemon */
     bool open, whole, end, done_sent;
+    bool only;      /* the job is that of `alone` */
     bool in_answer; /* in the middle of a large result, of the item `answering` */
     uint32_t done_count;
     struct range *done;
@@ -226,6 +231,8 @@ static bool client_send(struct world *w)
     return true;
 }
 
+static void daemon_reset(struct world *w);
+
 static void client_receive(struct world *w)
 {
     struct packet *p = packet_take(&w->down);
@@ -238,6 +245,12 @@ static void client_receive(struct world *w)
         break;
     case MSG_DONE:
         CHECK(flow_done(w->flow, true) == 0);
+        CHECK(flow_state(w->flow) == FLOW_ENDED || w->alone < w->count);
+        if (flow_state(w->flow) == FLOW_NEW) {
+            CHECK(w->only);
+            daemon_reset(w);
+            w->alone = w->count;
+        }
         break;
     default:
         CHECK(flow_results(w->flow, p->first, p->batch, &p->verdict) == 0);
@@ -278,7 +291,7 @@ static void client_take(struct world *w)
             CHECK(flow_state(w->flow) == FLOW_ENDED || flow_is_taken(w->flow, index));
             CHECK(flow_state(w->flow) == FLOW_ENDED || flow_taken(w->flow, index, 1) == -EINVAL);
             w->taken[index] = 1;
-        } else if (!w->unordered) {
+        } else if (!w->unordered || w->resumes_pieces) {
             CHECK(flow_taken_piece(w->flow, index, p->batch->bytes + offset, size) == 0);
         }
     } else {
@@ -333,7 +346,8 @@ static void daemon_items(struct world *w, const struct packet *p)
 static void daemon_end(struct world *w, uint64_t total)
 {
     skip_done(w, &w->expected);
-    CHECK(w->open && !w->end && w->expected == total && total >= w->count && total == flow_total(w->flow));
+    CHECK(w->open && !w->end && w->expected == total);
+    CHECK(w->only ? total == w->alone + 1 : total >= w->count && total == flow_total(w->flow));
     w->end = true;
 }
 
@@ -348,6 +362,10 @@ static void daemon_receive(struct world *w)
         w->done = p->done;
         w->done_count = p->done_count;
         p->done = NULL;
+        w->only = w->alone < w->count;
+        alone_jobs += w->only;
+        CHECK(!w->only ||
+              (p->first == w->alone && w->done_count == 0 && (!p->batch || p->batch->count == 1)));
         for (uint32_t k = 0; k < w->done_count; k++) {
             CHECK(w->done[k].from < w->done[k].to && w->done[k].from > p->first);
             CHECK(k == 0 || w->done[k].from > w->done[k - 1].to);
@@ -380,6 +398,8 @@ static void daemon_receive(struct world *w)
         daemon_end(w, p->first);
         break;
     case MSG_CREDIT:
+        if (!w->open && w->losses > 0)
+            break; /* its job's end has crossed it */
         CHECK(w->open && p->bytes > 0);
         w->result_left += (int64_t)p->bytes;
         CHECK(w->result_left <= (int64_t)w->window);
@@ -484,7 +504,7 @@ static void daemon_reset(struct world *w)
     free(w->done);
     w->done = NULL;
     w->done_count = 0;
-    w->open = w->whole = w->end = w->done_sent = w->in_answer = false;
+    w->open = w->whole = w->end = w->done_sent = w->in_answer = w->only = false;
     w->piece_at = w->answered = 0;
     w->returned = 0;
     w->answers_first = w->answers_count = 0;
@@ -498,10 +518,15 @@ static void lose(struct world *w)
     packets_drop(&w->inbox);
     w->position = 0;
     daemon_reset(w);
-    if (w->unordered) /* large results are taken as a whole: what there is of one is thrown away */
-        for (uint32_t i = 0; i < w->count; i++)
-            if (!w->taken[i])
-                w->have[i] = 0;
+    w->alone = w->count;
+    for (uint32_t i = 0; i < w->count && w->unordered; i++) {
+        if (w->taken[i] || w->have[i] == 0)
+            continue;
+        if (w->resumes_pieces)
+            w->alone = i;
+        else /* what there is of one is thrown away */
+            w->have[i] = 0;
+    }
     CHECK(flow_lost(w->flow) == 0);
     w->losses++;
     w->blocked = false;
@@ -565,7 +590,9 @@ static void run(bool unordered, bool lossy, bool large)
     assert_non_null(w);
     random_state = hash_of(seed_now);
     w->unordered = unordered;
+    w->resumes_pieces = unordered && below(2);
     w->count = below(8) == 0 ? below(3) : below(ITEMS_MAX);
+    w->alone = w->count;
     w->large_one = large ? below(w->count + 1) : ITEMS_MAX;
     w->batch_size = below(2) ? 64 + below(1000) : 65536;
     w->grant = 1 + below(below(2) ? 20000 : 300);
@@ -624,6 +651,8 @@ static void histories(void **state)
         count = h->count;
     for (seed_now = first; seed_now < first + count; seed_now++)
         run(h->unordered, h->lossy, h->large);
+    if (h->unordered && h->lossy && count >= 500)
+        assert_true(alone_jobs > 50);
 }
 
 int main(void)
