@@ -48,7 +48,7 @@ _pmapc_help()
     } | sed -nE '/^[* ] +-/{s/^[* ] +//; s/^((-[^ ,]+, )*-[^ ,]+( [A-Z]+[ ,]?)?).*/\1/; s/,//g; s/=all/[=ALL]/; s/ +$//; p}' |
         case $1 in
             run) grep -vE -- '--(max-args|colsep|recycle|isolate|type)|^-I' ;;
-            timeit | scale) grep -vE -- '--(joblog|results|trace|tag|progress|dry-run|stats|halt|resume)' ;;
+            timeit | scale) grep -vE -- '--(joblog|results|trace|tag|progress|dry-run|stats|halt|resume|reconnect)' ;;
             *) cat ;;
         esac
 }
