@@ -1,0 +1,173 @@
+# The service as systemd sees it: it starts, is started by who connects, is watched, reloads, stops, and costs nothing when idle.
+load helper
+
+DROP=/run/systemd/system/pmapd.service.d
+
+# watched SECONDS: with this watchdog, so that no test waits for half a minute.
+watched() {
+    mkdir -p $DROP
+    printf '[Service]\nWatchdogSec=%s\n' "$1" >$DROP/vm.conf
+    CHANGED=1
+    systemctl daemon-reload
+    systemctl restart pmapd.service
+}
+
+unwatched() {
+    rm -r $DROP
+    systemctl daemon-reload
+}
+
+# restarted PID COUNT: another process than that runs, and systemd has restarted it more often than that.
+restarted() {
+    [ "$(property MainPID)" != "$1" ] && [ "$(property NRestarts)" -gt "$2" ] && answers
+}
+
+# ready_ms: from the start of its process to its word that it is ready.
+ready_ms() {
+    local started active
+    started=$(property ExecMainStartTimestampMonotonic)
+    active=$(property ActiveEnterTimestampMonotonic)
+    echo $(((active - started) / 1000))
+}
+
+@test "the installed service is enabled and runs" {
+    [ "$(systemctl is-enabled pmapd.service)" = enabled ] || [ "$(systemctl is-enabled pmapd.socket)" = enabled ]
+    [ "$(systemctl is-active pmapd.service)" = active ]
+    [ "$(property Type)" = notify ]
+    expect_as alice 0 pmapc map square ::: 12
+    says 144
+}
+
+@test "systemd finds no fault with the units" {
+    expect 0 systemd-analyze --man=no verify pmapd.service pmapd.socket
+    [ ! -s err ]
+    expect 0 systemd-analyze security --no-pager pmapd.service
+    figure "systemd-analyze security: $(tail -n 1 out)"
+}
+
+@test "it is ready soon after its start" {
+    local i all=()
+    for i in 1 2 3 4 5; do
+        systemctl restart pmapd.service
+        all+=("$(ready_ms)")
+    done
+    figure "ready after ${all[*]} ms"
+    for i in "${all[@]}"; do
+        [ "$i" -lt 2000 ]
+    done
+}
+
+@test "whoever connects starts it" {
+    systemctl stop pmapd.service
+    [ "$(systemctl is-active pmapd.service)" != active ]
+    [ "$(systemctl is-active pmapd.socket)" = active ]
+    expect_as alice 0 pmapc map square ::: 12
+    says 144
+    [ "$(systemctl is-active pmapd.service)" = active ]
+    [ -z "$(pgrep -u alice -x pmapd)" ]
+}
+
+@test "a broker that hangs is restarted by the watchdog" {
+    [ "$(property WatchdogUSec)" != 0 ]
+    [ "$(property WatchdogUSec)" != infinity ]
+    watched 4
+    local pid before
+    pid=$(property MainPID)
+    before=$(property NRestarts)
+    kill -STOP "$(broker)"
+    until_true 30 restarted "$pid" "$before"
+    unwatched
+    expect_as alice 0 pmapc map square ::: 12
+    says 144
+}
+
+@test "a launcher that hangs is restarted with it by the watchdog" {
+    watched 4
+    local pid before
+    pid=$(property MainPID)
+    before=$(property NRestarts)
+    kill -STOP "$(launcher)"
+    until_true 40 restarted "$pid" "$before"
+    unwatched
+    expect_as alice 0 pmapc map -- echo got ::: 1
+    says 'got 1'
+}
+
+@test "a reload applies weights and slots, and running jobs go on" {
+    local pid
+    pid=$(property MainPID)
+    start_as alice a "seq 200 | pmapc map -- sh -c 'sleep 0.1; echo {}'"
+    local job=$PID
+    until_true 20 has_size a.out 10
+    configure '[pool]' 'slots = 3' '[user alice]' 'weight = 7'
+    systemctl reload pmapd.service
+    until_true 10 reloaded 7 3
+    [ "$(property MainPID)" = "$pid" ]
+    ended "$job" 0 a
+    seq 200 | same - a.out
+}
+
+# reloaded WEIGHT SLOTS: alice's weight, and the pool's slots.
+reloaded() {
+    [ "$(of_status alice "d['limits']['weight'], d['slots']")" = "$1 $2" ]
+}
+
+@test "a reload refuses a bad file with its line, and the old one stays in force" {
+    configure '[user alice]' 'weight = 7'
+    systemctl reload pmapd.service
+    until_true 10 reloaded 7 "$(nproc)"
+    start_as alice a "seq 100 | pmapc map -- sh -c 'sleep 0.05; echo {}'"
+    local job=$PID
+    until_true 20 has_size a.out 10
+    configure '[user alice]' 'weight = 8' '[pool]' 'slots = many'
+    systemctl reload pmapd.service || true
+    until_true 10 logged 'line 4|pmapd.conf:4'
+    reloaded 7 "$(nproc)"
+    [ "$(systemctl is-active pmapd.service)" = active ]
+    ended "$job" 0 a
+    seq 100 | same - a.out
+}
+
+@test "a stop leaves no process, whatever users have started" {
+    start_as alice a "pmapc map -- sh -c 'setsid sleep 1111 & nohup setsid sleep 1112 & sleep 1113' ::: 1"
+    start_as bob b "pmapc map --filter -- sh -c 'setsid sleep 1114 & exec cat' ::: 1 2; sleep 1115 | pmapc map --filter -- cat"
+    local number
+    for number in 1111 1112 1113 1115; do
+        until_true 20 pgrep -f "sleep $number"
+    done
+    systemctl stop pmapd.socket pmapd.service
+    [ -z "$(pgrep -x pmapd; pgrep -f '^pmap-|sleep 111[1-4]')" ] || fail "left: $(pgrep -af '^pmap-|sleep 111[1-4]')"
+    [ ! -e /sys/fs/cgroup/system.slice/pmapd.service ]
+}
+
+# The sum of all threads' context switches.
+switches() {
+    cat /proc/"$1"/task/*/status | awk '/ctxt_switches/ { n += $2 } END { print n }'
+}
+
+ticks() {
+    awk '{ print $14 + $15 }' "/proc/$1/stat"
+}
+
+pss_kib() {
+    awk '/^Pss:/ { print $2 }' "/proc/$1/smaps_rollup"
+}
+
+@test "an idle service sleeps, and is small" {
+    systemctl restart pmapd.service
+    expect_as alice 0 pmapc map -- echo got ::: 1
+    sleep 5 # what is kept ready for alice's next job may still settle
+    local b l s t
+    b=$(broker)
+    l=$(launcher)
+    s=$(($(switches "$b") + $(switches "$l")))
+    t=$(($(ticks "$b") + $(ticks "$l")))
+    sleep 60
+    s=$(($(switches "$b") + $(switches "$l") - s))
+    t=$(($(ticks "$b") + $(ticks "$l") - t))
+    figure "idle for 60 s: $s context switches, $((10 * t)) ms of CPU; watchdog $(property WatchdogUSec)"
+    figure "PSS: pmapd $(pss_kib "$b") KiB, pmap-launcher $(pss_kib "$l") KiB"
+    [ "$(($(pss_kib "$b") + $(pss_kib "$l")))" -lt 8192 ]
+    [ "$s" -lt 60 ]
+    [ "$t" -lt 6 ]
+}
