@@ -175,9 +175,9 @@ static void each_item_has_its_own(void **state)
 static void believes_no_flood(void **state)
 {
     (void)state;
-    struct rig *rig = RIG("command", JOBSERVER,
-                          BASH("head -c 200000 /dev/zero >&21; until_read; at flooded; take 2; "
-                               "read -r -N 1 -t 0.3 -u 20 x || at empty; await end"));
+    static const char script[] = "head -c 200000 /dev/zero >&21; until_read; at flooded; take 2; "
+                                 "read -r -N 1 -t 0.3 -u 20 x || at empty; await end";
+    struct rig *rig = RIG("command", JOBSERVER, BASH(script));
     RIG_CHUNK(rig, folder);
     until_at(rig, "flooded");
     rig_send(rig, HOST_LEND, 2);
