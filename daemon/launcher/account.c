@@ -116,8 +116,8 @@ int account_enter(const char *folder, const char *name, uid_t uid, char text[ACC
     if (rc == PAM_SUCCESS)
         rc = pam_open_session(pam, 0);
     if (rc != PAM_SUCCESS)
-        snprintf(text, ACCOUNT_TEXT_MAX, "PAM refuses your account: %s%s%.80s", pam_strerror(pam, rc),
-                 said[0] != '\0' ? ": " : "", said);
+        snprintf(text, ACCOUNT_TEXT_MAX, "PAM refuses your account: %.100s",
+                 said[0] != '\0' ? said : pam_strerror(pam, rc));
     if (pam)
         pam_end(pam, rc | PAM_DATA_SILENT);
     return rc == PAM_SUCCESS ? 0 : rc == PAM_BUF_ERR ? -ENOMEM : -EACCES;

@@ -199,7 +199,8 @@ static int judge_start(struct workers *workers, struct worker *w, int64_t now_ns
     else
         snprintf(
             text, RECORD_TEXT_MAX,
-            "cannot start a worker process: it was not ready in time; does looking up users, or PAM, hang?");
+            "cannot start a worker process: it was killed before it was ready, its time being over (does "
+            "looking up users, or PAM, hang?) or the memory that it may have");
     failing_note(workers, w->uid, now_ns, rc == -EACCES && w->status.whole ? text : "");
     return rc;
 }

@@ -116,7 +116,7 @@ static void test_refused(void **state)
     /* What a module says is told, in one line. */
     assert_int_equal(enter("account optional pam_echo.so ask%%%u\naccount required pam_deny.so\n"), -EACCES);
     char expected[256];
-    snprintf(expected, sizeof expected, "PAM refuses your account: Authentication failure: ask%%%s", name);
+    snprintf(expected, sizeof expected, "PAM refuses your account: ask%%%s", name);
     assert_string_equal(text, expected);
     /* A session is needed as well. */
     assert_int_equal(enter("account required pam_permit.so\nsession required pam_deny.so\n"), -EACCES);
