@@ -103,7 +103,7 @@ HYDRA
 @test "a killed broker leaves no process and no group of a user's" {
     delegate
     start_system
-    "${INSIDE[@]}" as $alice pmapc map -q -- sh -c 'setsid sleep 602 & exec sleep 602' ::: 1 2 >out.a 2>err.a 3>&- &
+    "${INSIDE[@]}" as $alice pmapc map -q --reconnect 0 -- sh -c 'setsid sleep 602 & exec sleep 602' ::: 1 2 >out.a 2>err.a 3>&- &
     local client=$!
     until_true 20 eval '[ "$(pgrep -u $alice -x sleep | wc -l)" = 4 ]'
     kill -KILL "$DAEMON"
