@@ -181,23 +181,34 @@ static void be_like(const struct identity *identity, const struct allowance *bef
 
 /*** The user ***/
 
-/* Who is in no list of users has a number for a name and no home: a worker can do without. */
+/* getpwnam(3): these are how various sources say that there is none. */
+static bool is_no_entry(int error)
+{
+    return error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
+}
+
+/*
+ * Who is in no list of users has a number for a name and no home: a worker can do without. But where the list
+ * cannot be read nobody gets in, for he may have an account that must not be used.
+ */
 static void find_account(uid_t uid, struct account *account)
 {
+    errno = 0;
     const struct passwd *entry = getpwuid(uid); /* NOLINT(concurrency-mt-unsafe): there are no threads */
-    account->known = entry && entry->pw_name[0] != '\0' && strlen(entry->pw_name) < sizeof account->name &&
-                     strlen(entry->pw_dir) < sizeof account->home &&
-                     strlen(entry->pw_shell) < sizeof account->shell;
+    must(entry || is_no_entry(errno), "looking up the user");
+    account->known = entry != NULL;
     snprintf(account->name, sizeof account->name, "%u", (unsigned)uid);
     snprintf(account->home, sizeof account->home, "/");
     snprintf(account->shell, sizeof account->shell, "/bin/sh");
-    if (entry && account->known) {
-        snprintf(account->name, sizeof account->name, "%s", entry->pw_name);
-        if (entry->pw_dir[0] == '/')
-            snprintf(account->home, sizeof account->home, "%s", entry->pw_dir);
-        if (entry->pw_shell[0] == '/')
-            snprintf(account->shell, sizeof account->shell, "%s", entry->pw_shell);
-    }
+    if (!entry)
+        return;
+    if (entry->pw_name[0] == '\0' || strlen(entry->pw_name) >= sizeof account->name)
+        fail("the user's name", ENAMETOOLONG);
+    snprintf(account->name, sizeof account->name, "%s", entry->pw_name);
+    if (entry->pw_dir[0] == '/' && strlen(entry->pw_dir) < sizeof account->home)
+        snprintf(account->home, sizeof account->home, "%s", entry->pw_dir);
+    if (entry->pw_shell[0] == '/' && strlen(entry->pw_shell) < sizeof account->shell)
+        snprintf(account->shell, sizeof account->shell, "%s", entry->pw_shell);
 }
 
 static void set_groups(const struct identity *identity, const struct account *account)
