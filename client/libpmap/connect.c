@@ -116,6 +116,17 @@ int pool_make_socket(pmap *pool)
     return 0;
 }
 
+void pool_drop_socket(pmap *pool)
+{
+    if (!pool->socket)
+        return;
+    if (pool->timer_fd >= 0)
+        epoll_ctl(pool->fd, EPOLL_CTL_DEL, pool->socket_fd, NULL);
+    zmq_close(pool->socket);
+    pool->socket = NULL;
+    pool->socket_fd = -1;
+}
+
 /* A descriptor that stays the same when the socket is another one, and wakes also when there is none. */
 static int make_epoll(pmap *pool)
 {
@@ -178,7 +189,12 @@ static int connect_socket(pmap *pool, int64_t deadline_ns)
             return pool_fail(pool, -ECONNRESET, "the daemon at %s closed the connection", pool->endpoint);
         if (clock_ns() >= deadline_ns)
             return no_answer(pool);
-        zmq_disconnect(pool->socket, pool->endpoint);
+        /* With another socket: on this one the connection may come up in this moment, and be taken for the
+         * next. */
+        pool_drop_socket(pool);
+        rc = pool_make_socket(pool);
+        if (rc < 0)
+            return rc;
         patience_ns *= 2;
     }
 }
@@ -352,13 +368,12 @@ void pmap_disconnect(pmap *pool)
     received_free(pool->spare);
     if (pool->has_answer)
         zmq_msg_close(&pool->answer);
+    pool_drop_socket(pool);
     if (pool->timer_fd >= 0) {
         close(pool->timer_fd);
         if (pool->fd >= 0)
             close(pool->fd);
     }
-    if (pool->socket)
-        zmq_close(pool->socket);
     if (pool->context)
         while (zmq_ctx_term(pool->context) < 0 && errno == EINTR)
             ;

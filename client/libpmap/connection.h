@@ -92,6 +92,8 @@ int pool_decode(pmap *pool, struct received *r, struct message *m);
 int pool_look(pmap *pool, int timeout_ms);
 /* Makes pool->socket and what is of it. Returns 0 or an error (by pool_fail). */
 int pool_make_socket(pmap *pool);
+/* Closes it, where there is one. */
+void pool_drop_socket(pmap *pool);
 /* ZMQ_EVENTS of the socket. */
 int pool_events(pmap *pool);
 int pool_hello(pmap *pool);

@@ -69,16 +69,6 @@ void link_retry_due(pmap *pool)
 
 /*** Losing it ***/
 
-static void drop_socket(pmap *pool)
-{
-    if (!pool->socket)
-        return;
-    epoll_ctl(pool->fd, EPOLL_CTL_DEL, pool->socket_fd, NULL);
-    zmq_close(pool->socket);
-    pool->socket = NULL;
-    pool->socket_fd = -1;
-}
-
 int pool_lost(pmap *pool, int error, const char *format, ...)
 {
     char text[sizeof pool->text];
@@ -94,7 +84,7 @@ int pool_lost(pmap *pool, int error, const char *format, ...)
      * job that brings daemons down would bring each of them down. */
     if (pool->proved || now_ns - pool->up_ns >= pool->reconnect_ns)
         pool->until_ns = now_ns + pool->reconnect_ns;
-    drop_socket(pool);
+    pool_drop_socket(pool);
     pool->link = LINK_AWAY;
     pool->lost_ns = pool->try_ns = now_ns;
     pool->patience_ns = PATIENCE * (int64_t)NS_PER_MS;
@@ -130,7 +120,7 @@ static int64_t pause_ns(const pmap *pool, int64_t now_ns)
 /* This one came to nothing, and that is no reason not to try again. */
 static void attempt_failed(pmap *pool, int error)
 {
-    drop_socket(pool);
+    pool_drop_socket(pool);
     pool->error = 0;
     pool->attempt_error = error;
     pool->link = LINK_AWAY;
