@@ -160,7 +160,7 @@ knows() {
 @test "each page that another one names is there" {
     local name section
     while read -r name section; do
-        case $name in parallel | xargs | make | printf | install) continue ;; esac
+        case $name in parallel | xargs | make | printf | install | nologin | limits.conf) continue ;; esac
         find "$PMAP_SOURCE"/{client,daemon} -name "*.$section" -exec grep -lE "^\.Nm $name( ,)?$" {} + | grep -q . ||
             fail "$name($section) is nowhere"
     done < <(cd "$PMAP_SOURCE" && cat "${PAGES[@]}" | sed -nE 's/^\.(Pq see )?Xr ([^ ]+) ([0-9]).*/\2 \3/p; s/^\.Pq see Xr ([^ ]+) ([0-9]).*/\1 \2/p' | sort -u)
