@@ -233,3 +233,21 @@ END
     done
     [ -z "$(processes)" ]
 }
+
+@test "who connects while the daemon does not get the CPU is let in when it does" {
+    start_daemon
+    local i pids=()
+    kill -STOP "$DAEMON"
+    for i in $(seq 40); do
+        pmapc map square ::: "$i" >"out.$i" 2>>err.all &
+        pids+=($!)
+        # Some have just come, and some have tried again.
+        [ $((i % 8)) != 0 ] || sleep 0.1
+    done
+    kill -CONT "$DAEMON"
+    for i in $(seq 40); do
+        ended "${pids[i - 1]}" 0
+        [ "$(cat "out.$i")" = $((i * i)) ] || fail "item $i"
+    done
+    [ ! -s err.all ] || fail "$(cat err.all)"
+}
