@@ -29,6 +29,8 @@ enum {
     ITEMS = 64, /* the most groups in a worker's */
 };
 
+#define BROKER_MEMORY (UINT64_C(256) << 20) /* without what it holds for clients */
+
 /* Says why, and returns the error. */
 __attribute__((format(printf, 3, 4))) static int fail(char why[CGROUP_WHY_MAX], int error, const char *format,
                                                       ...)
@@ -152,7 +154,7 @@ static bool remove_group(int folder, const char *name)
 
 void cgroups_init(struct cgroups *groups)
 {
-    *groups = (struct cgroups){.users = -1};
+    *groups = (struct cgroups){.users = -1, .broker = -1};
     LIST_INIT(&groups->owners);
 }
 
@@ -195,33 +197,45 @@ static int make_users(int own, struct cgroups *g, char why[CGROUP_WHY_MAX])
     return 0;
 }
 
-int cgroups_open(const char *own_path, pid_t broker, uint64_t broker_memory, struct cgroups *groups,
+int cgroups_limit_broker(const struct cgroups *groups, uint64_t queued_bytes)
+{
+    int rc = 0;
+    if (groups->memory)
+        write_number(groups->broker, "memory.max", 2 * queued_bytes + BROKER_MEMORY, &rc);
+    return rc;
+}
+
+/* What of it fails is done without. */
+static void set_up_daemons(const struct cgroups *g, int supervisor, uint64_t queued_bytes)
+{
+    int ignored = 0;
+    if (g->cpu) {
+        write_number(supervisor, "cpu.weight", WEIGHT_OURS, &ignored);
+        write_number(g->broker, "cpu.weight", WEIGHT_OURS, &ignored);
+    }
+    cgroups_limit_broker(g, queued_bytes);
+}
+
+int cgroups_open(const char *own_path, pid_t broker, uint64_t queued_bytes, struct cgroups *groups,
                  char why[CGROUP_WHY_MAX])
 {
-    int supervisor = -1, brokers = -1, ignored = 0;
+    int supervisor = -1;
     int own = open(own_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (own < 0)
         return fail(why, -errno, "%s: %s", own_path, strerror(errno));
     int rc = make_users(own, groups, why);
     if (rc == 0 && (supervisor = settle(own, "supervisor", getpid(), why)) < 0)
         rc = supervisor;
-    if (rc == 0 && (brokers = settle(own, "broker", broker, why)) < 0)
-        rc = brokers;
+    if (rc == 0 && (groups->broker = settle(own, "broker", broker, why)) < 0)
+        rc = groups->broker;
     if (rc == 0) {
         enable_controllers(own, groups);
-        if (groups->cpu) {
-            write_number(supervisor, "cpu.weight", WEIGHT_OURS, &ignored);
-            write_number(brokers, "cpu.weight", WEIGHT_OURS, &ignored);
-        }
-        if (groups->memory)
-            write_number(brokers, "memory.max", broker_memory, &ignored);
+        set_up_daemons(groups, supervisor, queued_bytes);
     } else {
         cgroups_close(groups);
     }
     if (supervisor >= 0)
         close(supervisor);
-    if (brokers >= 0)
-        close(brokers);
     close(own);
     return rc;
 }
@@ -451,5 +465,7 @@ void cgroups_close(struct cgroups *groups)
     }
     if (groups->users >= 0)
         close(groups->users);
-    groups->users = -1;
+    if (groups->broker >= 0)
+        close(groups->broker);
+    groups->users = groups->broker = -1;
 }

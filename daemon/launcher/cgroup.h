@@ -46,7 +46,8 @@ struct cgroup_owner {
 };
 
 struct cgroups {
-    int users; /* its folder; -1: there are no groups, and nothing below is to be called but cgroups_close */
+    int users;  /* its folder; -1: there are no groups, and nothing below is to be called but cgroups_close */
+    int broker; /* its folder */
     bool cpu, memory, pids; /* controllers that are in force */
     LIST_HEAD(, cgroup_owner) owners;
 };
@@ -63,11 +64,17 @@ int cgroups_find(const char *root, char own[PATH_MAX], char why[CGROUP_WHY_MAX])
 
 /*
  * Divides the group `own`, a folder: moves this process and the broker to their places, and enables what
- * controllers there are. Kills what a former launcher has left in users/. broker_memory: in bytes. Returns 0
- * or a negative errno, and why.
+ * controllers there are. Kills what a former launcher has left in users/. queued_bytes: that the broker may
+ * hold. Returns 0 or a negative errno, and why.
  */
-int cgroups_open(const char *own, pid_t broker, uint64_t broker_memory, struct cgroups *groups,
+int cgroups_open(const char *own, pid_t broker, uint64_t queued_bytes, struct cgroups *groups,
                  char why[CGROUP_WHY_MAX]);
+
+/*
+ * Limits the broker's memory to twice what it may hold, and what it is by itself: to be called when that has
+ * changed. Returns 0 or a negative errno.
+ */
+int cgroups_limit_broker(const struct cgroups *groups, uint64_t queued_bytes);
 
 /* The names of the controllers that are in force, " cpu memory pids" at most. */
 void cgroups_names(const struct cgroups *groups, char names[32]);

@@ -191,12 +191,6 @@ static pid_t brokers_pid(int socket)
     return cred.pid;
 }
 
-/* Enough for all that the broker may hold, twice, and for what it is by itself. */
-static uint64_t broker_memory(const struct config *config)
-{
-    return 2 * config->queued_bytes + (UINT64_C(256) << 20);
-}
-
 /* Where there are none to be had we do without; either is said once. */
 static void open_groups(int socket, const struct config *config, struct cgroups *groups)
 {
@@ -204,7 +198,7 @@ static void open_groups(int socket, const struct config *config, struct cgroups 
     pid_t broker = brokers_pid(socket);
     int rc = broker == 0 ? -ESRCH : cgroups_find(CGROUP_ROOT, own, why);
     if (rc == 0)
-        rc = cgroups_open(own, broker, broker_memory(config), groups, why);
+        rc = cgroups_open(own, broker, config->queued_bytes, groups, why);
     if (rc < 0) {
         log_notice(
             "no control groups: %s; weight holds for slots only, memory and pids do not hold, and what "

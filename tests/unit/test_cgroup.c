@@ -109,7 +109,7 @@ static int fake_teardown(void **state)
 
 static void open_fake(void)
 {
-    if (cgroups_open(own, 4711, UINT64_C(3) << 30, &groups, why) < 0)
+    if (cgroups_open(own, 4711, UINT64_C(1) << 30, &groups, why) < 0)
         fail_msg("%s", why);
 }
 
@@ -123,10 +123,12 @@ static void test_division(void **state)
     assert_file("broker/cgroup.procs", "4711");
     assert_file("supervisor/cpu.weight", "1000");
     assert_file("broker/cpu.weight", "1000");
-    assert_file("broker/memory.max", "3221225472");
-    assert_file("users/cgroup.kill", "1"); /* what a former launcher has left */
+    assert_file("broker/memory.max", "2415919104"); /* twice that, and 256 MiB */
+    assert_file("users/cgroup.kill", "1");          /* what a former launcher has left */
     cgroups_names(&groups, names);
     assert_string_equal(names, " cpu memory pids");
+    assert_int_equal(cgroups_limit_broker(&groups, UINT64_C(3) << 30), 0);
+    assert_file("broker/memory.max", "6710886400");
 }
 
 static void test_division_fails(void **state)
