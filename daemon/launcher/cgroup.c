@@ -422,6 +422,7 @@ static size_t sweep_owner(struct cgroup_owner *owner)
             continue;
         worker_name(w->number, name);
         if (!remove_group(owner->folder, name)) {
+            kill_group(owner->folder, name); /* whoever may have been put there since */
             left++;
             continue;
         }
