@@ -3,6 +3,7 @@
 #include "daemon/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -38,14 +39,21 @@ static void set_option(void *socket, int option, int value)
     zmq_setsockopt(socket, option, &value, sizeof value);
 }
 
-static int bind_one(struct broker *broker, const char *endpoint)
+/* Listens at the i-th endpoint. libzmq closes the descriptor that it has been given, and removes nothing. */
+static int bind_one(struct broker *broker, size_t i)
 {
-    /* The socket's mode comes from the umask at bind; connecting needs write permission. */
-    mode_t mask = umask(broker->options.bind_open ? 0111 : 0177);
-    int rc = zmq_bind(broker->clients_socket, endpoint) < 0 ? -errno : 0;
-    umask(mask);
+    const char *endpoint = broker->options.config->endpoints[i];
+    int fd = fcntl(broker->options.listening[i], F_DUPFD_CLOEXEC, 0);
+    int rc = fd < 0 ? -errno : 0;
+    if (rc == 0) {
+        set_option(broker->clients_socket, ZMQ_USE_FD, fd);
+        rc = zmq_bind(broker->clients_socket, endpoint) < 0 ? -errno : 0;
+        set_option(broker->clients_socket, ZMQ_USE_FD, -1);
+        if (rc < 0)
+            close(fd);
+    }
     if (rc < 0)
-        log_error("cannot bind %s: %s", endpoint, zmq_strerror(-rc));
+        log_error("cannot listen at %s: %s", endpoint, zmq_strerror(-rc));
     return rc;
 }
 
@@ -59,7 +67,6 @@ static int make_clients_socket(struct broker *broker)
     set_option(socket, ZMQ_SNDHWM, UNREAD_MESSAGES);
     set_option(socket, ZMQ_RCVHWM, 32);
     set_option(socket, ZMQ_HANDSHAKE_IVL, 5000);
-    set_option(socket, ZMQ_BACKLOG, 4096);
     int64_t largest = PROTOCOL_CALL_MAX;
     zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
     int rc = monitor_start(broker->context, socket, broker->options.config, &broker->monitor);
@@ -68,12 +75,9 @@ static int make_clients_socket(struct broker *broker)
         return rc;
     }
     clients_init(&broker->clients, broker->options.config, broker->options.private_pool, broker->monitor);
-    for (char **endpoint = broker->options.config->endpoints; *endpoint != NULL; endpoint++) {
-        rc = bind_one(broker, *endpoint);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
+    for (size_t i = 0; rc == 0 && broker->options.config->endpoints[i] != NULL; i++)
+        rc = bind_one(broker, i);
+    return rc;
 }
 
 static int make_pool(struct broker *broker)

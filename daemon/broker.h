@@ -19,14 +19,14 @@ struct broker_options {
     unsigned slots;              /* pool threads to start, at least 1 */
     unsigned threads;            /* that a process may run in one slot */
     int64_t idle_exit_ns;        /* stop when nobody has been connected for that long; 0: never */
-    int launcher;   /* the launcher's record socket (launcher/records.h); taken over by broker_new */
-    int signal_fd;  /* a signalfd with the blocked TERM, INT and HUP; borrowed */
-    bool bind_open; /* the sockets are for everybody (mode 0666), else only for this uid (0600) */
+    int launcher;         /* the launcher's record socket (launcher/records.h); taken over by broker_new */
+    int signal_fd;        /* a signalfd with the blocked TERM, INT and HUP; borrowed */
+    const int *listening; /* for each of the configuration's endpoints, the socket to listen at; borrowed */
 };
 
 /*
- * Makes the sockets, binds the configuration's endpoints and starts the monitor and the pool's threads. All
- * signals must be blocked, and the C library's rand() seeded, since libzmq draws its routing ids from it.
+ * Makes the sockets, listens at the configuration's endpoints and starts the monitor and the pool's threads.
+ * All signals must be blocked, and the C library's rand() seeded, since libzmq draws its routing ids from it.
  * What went wrong is logged. Returns 0 or a negative errno.
  */
 int broker_new(const struct broker_options *options, struct broker **broker);

@@ -1,11 +1,14 @@
 /*
  * pmapd: the order in which it starts and ends, and nothing else.
  */
+#include "common/endpoint.h"
 #include "daemon/broker.h"
 #include "daemon/config.h"
 #include "daemon/launcher/spawn.h"
+#include "daemon/listen.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
+#include "daemon/sandbox/sandbox.h"
 #include "daemon/start.h"
 
 #include <errno.h>
@@ -14,14 +17,19 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2 };
+enum { EXIT_USAGE = 2, EXIT_CONFIG = 78 /* EX_CONFIG of sysexits.h: to start it again would not help */ };
 
 static int check_config(const struct options *options)
 {
     char error[CONFIG_ERROR_MAX] = "out of memory";
     struct config config;
     const char *path = options->config_path ? options->config_path : START_CONFIG;
-    if (config_read(path, &config, error) < 0) {
+    int rc = config_read(path, &config, error);
+    if (rc == -ENOENT && !options->config_path) {
+        printf("%s: not there, the defaults hold\n", path);
+        return EXIT_SUCCESS;
+    }
+    if (rc < 0) {
         fprintf(stderr, "%s\n", error);
         return EXIT_FAILURE;
     }
@@ -30,19 +38,59 @@ static int check_config(const struct options *options)
     return EXIT_SUCCESS;
 }
 
-/* Binds with what privileges there are, gives them up, serves. */
-static int serve(const struct broker_options *options, const struct start_user *user)
+/* The paths of the sockets, which a pool that stays who it is renames and removes when it leaves. */
+static const char **socket_paths(char *const *endpoints)
+{
+    size_t count = 0;
+    while (endpoints[count])
+        count++;
+    const char **paths = calloc(count + 1, sizeof *paths);
+    for (size_t i = 0; paths && i < count; i++)
+        paths[i] = endpoint_path(endpoints[i]);
+    return paths;
+}
+
+/* Gives up what it takes to be more than a broker, in this order. */
+static int give_up(const struct config *config, bool private_pool, const struct start_user *user)
+{
+    struct sandbox sandbox = {
+        .notify = getenv("NOTIFY_SOCKET")}; /* NOLINT(concurrency-mt-unsafe): no threads yet */
+    if (!private_pool) {
+        int rc = sandbox_prepare(&sandbox);
+        if (rc == 0)
+            rc = start_drop(user);
+        return rc < 0 ? rc : sandbox_enter(&sandbox);
+    }
+    const char **paths = socket_paths(config->endpoints);
+    if (!paths) {
+        log_error("out of memory");
+        return -ENOMEM;
+    }
+    sandbox.sockets = paths;
+    int rc = sandbox_enter(&sandbox);
+    free(paths);
+    return rc;
+}
+
+/* Listens with what privileges there are, gives them up, and then makes all that has to do with clients. */
+static int serve(struct broker_options *options, const struct start_user *user)
 {
     struct broker *broker = NULL;
-    int status = EXIT_FAILURE;
-    if (broker_new(options, &broker) < 0)
-        return EXIT_FAILURE;
-    if (options->private_pool || start_drop(user) == 0) {
-        for (char **endpoint = options->config->endpoints; *endpoint; endpoint++)
+    char **endpoints = options->config->endpoints;
+    int *listening = NULL, status = EXIT_FAILURE;
+    int rc = listen_open(endpoints, !options->private_pool, &listening);
+    if (rc == 0)
+        rc = give_up(options->config, options->private_pool, user);
+    if (rc < 0)
+        close(options->launcher); /* by which it learns that it is to end */
+    options->listening = listening;
+    if (rc == 0 && broker_new(options, &broker) == 0) {
+        for (char **endpoint = endpoints; *endpoint; endpoint++)
             log_info("listening at %s, slots: %u", *endpoint, options->slots);
         status = broker_run(broker);
+        broker_free(broker);
     }
-    broker_free(broker);
+    listen_close(listening);
     return status;
 }
 
@@ -53,8 +101,10 @@ static int run(const struct options *options)
     struct start_user user = {0};
     int signal_fd;
 
-    if (start_process(private_pool, &signal_fd) < 0 || start_config(options, private_pool, &config) < 0)
+    if (start_process(private_pool, &signal_fd) < 0)
         return EXIT_FAILURE;
+    if (start_config(options, private_pool, &config) < 0)
+        return EXIT_CONFIG;
     char *config_path = options->config_path ? realpath(options->config_path, NULL) : NULL;
     int rc = options->config_path && !config_path ? -errno : 0;
     if (rc < 0)
@@ -82,7 +132,6 @@ static int run(const struct options *options)
             .idle_exit_ns = options->idle_exit_ns,
             .launcher = launcher,
             .signal_fd = signal_fd,
-            .bind_open = !private_pool,
         };
         status = serve(&broker, &user);
         launcher_wait(launcher_pid); /* nothing that it has started outlives us */

@@ -366,6 +366,7 @@ static int catch_up(struct monitor *m)
 static void *monitor_main(void *arg)
 {
     struct monitor *m = arg;
+    pthread_setname_np(pthread_self(), "monitor"); /* another's would take a file of /proc */
     for (;;) {
         struct pollfd items[] = {{.fd = m->pair_fd, .events = POLLIN}, {.fd = m->stop_fd, .events = POLLIN}};
         pthread_mutex_lock(&m->lock);
@@ -511,7 +512,6 @@ int monitor_start(void *context, void *router, const struct config *config, stru
         monitor_free(m);
         return rc;
     }
-    pthread_setname_np(m->thread, "monitor");
     *monitor = m;
     return 0;
 }

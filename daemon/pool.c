@@ -474,6 +474,9 @@ static void move_gate(struct pool *pool, bool go)
 static void *runner_main(void *arg)
 {
     struct runner *r = arg;
+    char name[16];
+    snprintf(name, sizeof name, "pool-%u", r->slot);
+    pthread_setname_np(pthread_self(), name); /* another's would take a file of /proc */
     if (pass_gate(r->pool))
         say_ready(r);
     else
@@ -495,7 +498,6 @@ int pool_add(struct pool *pool)
     if (slot == pool->most)
         return -ENOSPC;
     struct runner *r = &pool->runners[slot];
-    char name[16];
     int rc = runner_open(r, pool->context, pool, slot);
     if (rc < 0)
         return rc;
@@ -504,8 +506,6 @@ int pool_add(struct pool *pool)
         runner_close(r);
         return -rc;
     }
-    snprintf(name, sizeof name, "pool-%u", slot);
-    pthread_setname_np(r->thread, name);
     pool->count++;
     return 0;
 }

@@ -194,7 +194,7 @@ interrupt_and_wait() {
         grep -q "bad.conf:$line: " err || fail "not line $line: $text"
         [ ! -s out ] || fail "and all the same ok"
         # Nor does a daemon start with it.
-        expect 1 pmapd --private -e "ipc://$T/bad.sock" -c "$T/bad.conf"
+        expect 78 pmapd --private -e "ipc://$T/bad.sock" -c "$T/bad.conf"
         grep -q "bad.conf:$line: " err || fail "not line $line: $text"
     done <<'END'
 2|[pool]\nslot = 3\n
@@ -209,6 +209,8 @@ interrupt_and_wait() {
 END
     expect 1 pmapd --check-config -c nowhere.conf
     grep -q nowhere.conf err
+    # Where the administrator has written none, the defaults are right.
+    [ -e /etc/pmapd/pmapd.conf ] || expect 0 pmapd --check-config
 }
 
 @test "--version and --help, with no daemon" {
