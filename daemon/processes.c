@@ -273,7 +273,10 @@ static void exited(struct broker *broker, const struct record *record, int64_t n
     if (worker != NULL)
         core_worker_gone(broker->core, worker, now_ns);
     else if (!came)
-        start_failed(broker, identity, ECHILD, "worker processes end as soon as they are started", now_ns);
+        start_failed(
+            broker, identity, ECHILD,
+            "worker processes end as soon as they are started: are limits of memory or pids too low?",
+            now_ns);
     identity_left(broker, identity);
 }
 
