@@ -141,17 +141,33 @@ finds() {
     silent
 }
 
-@test "as keys are typed in a shell" {
-    start_daemon
-    expect 0 python3 "$PMAP_SOURCE/tests/cli/completion.py" "$COMPLETION/pmapc.bash" 'pmapc map leng\t::: abcde\n' '[\r\n]5\r'
-    expect 0 python3 "$PMAP_SOURCE/tests/cli/completion.py" "$COMPLETION/pmapc.bash" \
-        'pmapc map --stats=js\t length ::: abcdef\n' '"items":1,'
-    expect 0 python3 "$PMAP_SOURCE/tests/cli/completion.py" "$COMPLETION/pmapc.bash" \
-        "pmapc -e ipc://$T/d.sock map leng\\t::: abcde\\n" '[\r\n]5\r'
+# types SHELL KEYS WANT: see completion.py.
+types() {
+    local file=$COMPLETION/pmapc.bash
+    [ "$1" = bash ] || file=$COMPLETION/_pmapc
+    expect 0 python3 "$PMAP_SOURCE/tests/cli/completion.py" "$1" "$file" "$2" "$3"
 }
 
-@test "zsh's is well formed" {
+@test "as keys are typed in bash" {
+    start_daemon
+    types bash 'pmapc map leng\t::: abcde\n' '[\r\n]5\r'
+    types bash 'pmapc map --stats=js\t length ::: abcdef\n' '"items":1,'
+    types bash "pmapc -e ipc://$T/d.sock map leng\\t::: abcde\\n" '[\r\n]5\r'
+}
+
+@test "as keys are typed in zsh" {
     command -v zsh >/dev/null || skip "there is no zsh here"
     expect 0 zsh -n "$COMPLETION/_pmapc"
     silent
+    start_daemon
+    types zsh 'pmapc map leng\t::: abcde\n' '[\r\n]5\r'
+    types zsh 'pmapc fun\t | wc -l\n' '[\r\n]8\r'
+    types zsh 'pmapc map --stats=js\t length ::: abcdef\n' '"items":1,'
+    types zsh 'pmapc map --hal\tnev\tlength ::: abc\n' '[\r\n]3\r'
+    types zsh "pmapc -e ipc://$T/d.sock map leng\\t::: abcde\\n" '[\r\n]5\r'
+    background pmapc map sleep ::: 60 2>/dev/null
+    until_true 20 status_is jobs 1
+    types zsh "pmapc cancel \\t && echo do''ne\\n" '[\r\n]done'
+    until_true 20 status_is jobs 0
+    wait "$PID" || true
 }

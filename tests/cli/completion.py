@@ -1,6 +1,6 @@
 """
-A bash at a terminal, to which keys are typed: completion.py FILE KEYS WANT. FILE is sourced; WANT, a regular expression, must come
-within the time limit, 20 s.
+A shell at a terminal, to which keys are typed: completion.py SHELL FILE KEYS WANT. SHELL is bash, which sources FILE, or zsh, which
+finds it in its folder. WANT, a regular expression, must come within the time limit, 20 s.
 """
 import os
 import pty
@@ -9,11 +9,17 @@ import select
 import sys
 import time
 
-source, keys, want = sys.argv[1:]
+shell, source, keys, want = sys.argv[1:]
+START = {
+    "bash": (["bash", "--norc", "--noprofile", "-i"], f"bind 'set bell-style none'; PS1='$ '; source {source}"),
+    "zsh": (["zsh", "-f", "-i"], f"PS1='$ '; fpath=({os.path.dirname(source)} $fpath); autoload -Uz compinit; compinit -u -D"),
+}
+command, first = START[shell]
 pid, terminal = pty.fork()
 if pid == 0:
-    os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
-os.write(terminal, f"bind 'set bell-style none'; PS1='$ '; source {source} && echo rea''dy\n".encode())
+    os.environ["TERM"] = "dumb" if shell == "bash" else "xterm"
+    os.execvp(command[0], command)
+os.write(terminal, f"{first} && echo rea''dy\n".encode())
 seen = b""
 ready = False
 end = time.monotonic() + 20
