@@ -294,7 +294,7 @@ int pool_step(pmap *pool, bool *seen)
             link_retry_due(pool);
         int rc = receive(pool, seen);
         if (rc == 0 && pool->link != LINK_UP)
-            return 0;
+            continue;
         struct pmap_job *job;
         TAILQ_FOREACH (job, &pool->jobs, link)
             if (rc == 0)
@@ -312,8 +312,10 @@ int pool_step(pmap *pool, bool *seen)
         if (!gone && !(pool->leaving && !is_owed(pool)))
             return 0;
         *seen = true;
-        return pool_lost(pool, gone ? -ECONNRESET : -ESHUTDOWN, "the daemon at %s is %s", pool->endpoint,
-                         gone ? "gone" : "stopping");
+        rc = pool_lost(pool, gone ? -ECONNRESET : -ESHUTDOWN, "the daemon at %s is %s", pool->endpoint,
+                       gone ? "gone" : "stopping");
+        if (rc < 0)
+            return rc;
     }
 }
 

@@ -104,7 +104,7 @@ int pool_welcome(pmap *pool, struct received *r);
 
 /*
  * The daemon is lost; `format`: how. Where it is to be sought, everything is made ready for that, the jobs
- * included, and it has begun. Returns 0, or the error by which the connection has ended, by pool_fail.
+ * included; link_step is to follow. Returns 0, or the error by which the connection has ended, by pool_fail.
  */
 int pool_lost(pmap *pool, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

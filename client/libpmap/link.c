@@ -102,7 +102,7 @@ int pool_lost(pmap *pool, int error, const char *format, ...)
         if (rc == 0)
             rc = job_pump(job);
     }
-    return rc < 0 ? rc : link_step(pool);
+    return rc;
 }
 
 /*** Finding it again ***/

@@ -33,7 +33,7 @@ items_of() {
 @test "100,000 items over ten kills: byte-equal, once each" {
     start_daemon
     local count=$((100000 / SCALE)) i
-    items_of $count 60 >items
+    items_of $count $((60 * SCALE)) >items
     background_sh 'pmapc map burn <items >out 2>err'
     for i in $(seq 10); do
         until_true 20 lines out $((count * i / 12))
@@ -47,7 +47,7 @@ items_of() {
 @test "the same without order" {
     start_daemon
     local count=$((50000 / SCALE)) i
-    items_of $count 60 >items
+    items_of $count $((60 * SCALE)) >items
     background_sh 'pmapc map -u --stats=json burn <items >out 2>err'
     for i in $(seq 5); do
         until_true 20 lines out $((count * i / 7))
@@ -177,7 +177,7 @@ large='seq -f "$0 %015.0f" 1500000'
     ended $PID 1
     grep -q '^pmapc: item 1: the daemon was lost amid its output' err || fail "not told"
     ! grep -q b1 out || fail "both runs were printed"
-    grep -c '^[ab]2$' out | grep -qx $((20000000 / 3)) || fail "the second one is not whole"
+    [ "$(tr -dc 2 <out | wc -c)" = $((20000000 / 3 + 1)) ] || fail "the second one is not whole"
 }
 
 @test "--line-buffer: lines that were printed are not printed again" {
@@ -199,7 +199,7 @@ large='seq -f "$0 %015.0f" 1500000'
 
 @test "two jobs at once, and one whose reader is slow" {
     start_daemon
-    items_of $((20000 / SCALE)) 60 >items
+    items_of $((20000 / SCALE)) $((60 * SCALE)) >items
     mkfifo slow
     seq 300000 >many
     background_sh 'pmapc map echo -a many >slow 2>err3'
@@ -273,9 +273,7 @@ large='seq -f "$0 %015.0f" 1500000'
     printf '4\n5\n' >&8
     until_true 20 lines out 3
     exec 8>&-
-    # The other end is this one's own, so that its reader sees no end: it is told by a signal.
-    kill -INT $PID
-    ended $PID 130
+    ended $PID 1
     says $'1\n4\n5'
     [ "$(sort ran | uniq -d)" = '' ] || fail "ran twice: $(cat ran)"
     grep -q '^pmapc: item 2: the daemon was lost while it ran$' err || fail "item 2 is not named"
@@ -295,10 +293,9 @@ large='seq -f "$0 %015.0f" 1500000'
     until_true 20 grep -q 'back after' err
     printf '0\n0\n' >&8
     exec 8>&-
-    printf '0' >in
     ended $PID 1
     [ "$(cat ran)" = "$(printf '0\n1')" ] || fail "ran: $(cat ran)"
-    complains '3 items were not run \(--halt soon\)'
+    complains '2 items were not run \(--halt soon\)'
 }
 
 @test "--trace and --progress go on" {
