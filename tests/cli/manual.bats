@@ -129,6 +129,19 @@ knows() {
     [ "$(wc -l <checked)" -ge 29 ] || fail "these cannot be all: $(cat checked)"
 }
 
+@test "pmap(3) and pmap-module(3) have each member of the structures that are their readers' to fill or to read" {
+    local page header
+    while read -r page header; do
+        manual members "$PMAP_SOURCE/$header" >members
+        while read -r member; do
+            grep -qE "^\.(Va|It Va|Fa|Fn) (.*[^a-z_])?$member( |$)" "$PMAP_SOURCE/$page" || fail "$page has no $member"
+        done <members
+    done <<'END'
+client/libpmap/man/pmap.3 client/libpmap/pmap.h
+client/libpmap/man/pmap-module.3 common/pmap_module.h
+END
+}
+
 @test "examples of pmapc's and pmapd's pages" {
     start_daemon
     local page

@@ -5,6 +5,7 @@ Reads manual pages (mdoc), for manual.bats.
     manual.py help                the same of a --help on stdin: those at the beginning of lines, and in the usage
     manual.py keys PAGE           pmapd.conf(5): "[section] key = default", one a line
     manual.py keys FILE           pmapd.conf: the same of "#key = default"
+    manual.py members HEADER      the members of its structures, but for those of what the library makes for itself
     manual.py examples PAGE DIR   writes each literal block that is one to be tried into DIR: NUMBER.sh, of its "$ " lines, which
                                   puts what line N prints into $EXAMPLES/NUMBER.N.out, beside NUMBER.N.want where the page
                                   shows that; NUMBER.c; NUMBER.conf. Prints how many there are.
@@ -69,6 +70,18 @@ def file_keys(text):
             yield f"{section} {line[1:].strip()}"
 
 
+def members(header):
+    header = re.sub(r"/\*.*?\*/", "", header, flags=re.S)
+    for name, body in re.findall(r"^struct (\w+) \{\n(.*?)^\};", header, flags=re.S | re.M):
+        if name in ("pmap_calls", "pmap_module", "pmap_range", "pmap_item"):
+            continue
+        for declaration in body.split(";"):
+            for part in declaration.split(","):  # "const char *name", "int x, y"
+                found = re.search(r"(\w+)\s*$", part)
+                if found and found.group(1) != "calls":
+                    yield found.group(1)
+
+
 def literal_blocks(page):
     block = None
     for line in page.splitlines():
@@ -128,7 +141,7 @@ def main():
         if what == "keys":
             lines = page_keys(text) if text.startswith('.\\"') else file_keys(text)
         else:
-            lines = {"options": options, "help": help_options}[what](text)
+            lines = {"options": options, "help": help_options, "members": members}[what](text)
         found = sorted(set(lines))
         print("\n".join(found))
     if not found:
