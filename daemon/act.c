@@ -255,7 +255,8 @@ static bool send_job(struct broker *broker, const struct address *to, uint64_t j
     m.job.options = callee->options;
     m.job.kill_grace_ns = broker->options.config->kill_grace_ns;
     m.job.spool = callee->spool;
-    m.job.threads = broker->options.threads;
+    m.job.threads =
+        broker->options.cpus > broker->options.slots ? broker->options.cpus / broker->options.slots : 1;
     if (!send_worker(broker, to, &m, true))
         return false;
     if (frames_send_part(to->socket, callee->call, callee->call_size, NULL, false) == 0)
@@ -320,7 +321,8 @@ static void send_control(struct broker *broker, const struct action *action, int
     }
     if (action->type == ACTION_DROP) {
         int64_t grace_ns = broker->options.config->kill_grace_ns;
-        if (action->drop.client_gone && grace_ns > GRACE_GONE_NS)
+        /* When we stop, its client has not gone but been told to. */
+        if (action->drop.client_gone && !broker->stopping && grace_ns > GRACE_GONE_NS)
             grace_ns = GRACE_GONE_NS;
         m.chunk_id.grace_ns = grace_ns;
         if (to.process != NULL)
@@ -333,9 +335,12 @@ static void send_control(struct broker *broker, const struct action *action, int
 static void start_thread(struct broker *broker, int64_t now_ns)
 {
     int rc = pool_add(broker->pool);
-    if (rc == 0)
+    if (rc == 0) {
+        broker->threads_started++;
         return;
-    log_warning("cannot start another pool thread: %s", zmq_strerror(-rc));
+    }
+    static struct log_limit limit = LOG_LIMIT(5, 60);
+    log_limited(&limit, LOG_WARNING, "cannot start another pool thread: %s", zmq_strerror(-rc));
     core_start_failed(broker->core, NULL, now_ns);
 }
 

@@ -1,6 +1,7 @@
 /* The broker's life and its loop; see broker.h. Messages are in serve.c, actions in act.c. */
 #include "daemon/broker_state.h"
 #include "daemon/log.h"
+#include "daemon/service.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,6 @@ enum {
     BUSY_TURNS = 64,  /* turns without a look at signals and connections, while messages keep coming */
     LEAVE_MS = 100, /* between hiding the sockets and leaving: whoever was just connecting shows up by then */
     LINGER_MS = 1000,
-    FAREWELL_MS = 1000, /* for clients to read that the daemon stops */
 };
 
 int64_t broker_now(void)
@@ -100,6 +100,20 @@ static int make_pool(struct broker *broker)
     return rc;
 }
 
+struct core_config broker_core_config(const struct broker *broker)
+{
+    const struct config *from = broker->options.config;
+    struct core_config config = {
+        .slots = broker->options.slots,
+        .chunk_target_ns = from->chunk_target_ns,
+        .queued_bytes = from->queued_bytes,
+        .guarantee_max = (uint32_t)from->guarantee_max,
+    };
+    if (from->guarantee)
+        config.guarantee_after_ns = from->guarantee_after_ns > 0 ? from->guarantee_after_ns : 1;
+    return config;
+}
+
 int broker_new(const struct broker_options *options, struct broker **out)
 {
     struct broker *broker = calloc(1, sizeof *broker);
@@ -107,22 +121,12 @@ int broker_new(const struct broker_options *options, struct broker **out)
         return -ENOMEM;
     broker->options = *options;
     broker->started_ns = broker->idle_since_ns = broker_now();
-    broker->stop_by_ns = INT64_MAX;
     broker->processes.launcher = options->launcher;
     frames_init(&broker->in);
     wire_init(&broker->header);
-    struct core_config config = {
-        .slots = options->slots,
-        .chunk_target_ns = options->config->chunk_target_ns,
-        .queued_bytes = options->config->queued_bytes,
-        .guarantee_max = (uint32_t)options->config->guarantee_max,
-    };
-    broker->threads_most = options->slots;
-    if (options->config->guarantee) {
-        int64_t after_ns = options->config->guarantee_after_ns;
-        config.guarantee_after_ns = after_ns > 0 ? after_ns : 1;
-        broker->threads_most += config.guarantee_max != 0 ? config.guarantee_max : options->slots;
-    }
+    struct core_config config = broker_core_config(broker);
+    broker->threads_most = 2 * CONFIG_SLOTS_MAX; /* another configuration may want them */
+    broker->threads_started = options->slots;
     int rc = getrandom(&broker->instance, sizeof broker->instance, 0) == sizeof broker->instance ? 0 : -errno;
     broker->instance &= PROTOCOL_COUNT_MAX;
     broker->core = core_new(&config);
@@ -172,6 +176,8 @@ void broker_free(struct broker *broker)
         ;
     decoder_free(broker->decoder);
     wire_free(&broker->header);
+    config_free(broker->reload.config);
+    free(broker->reload.config);
     free(broker->merge);
     free(broker->workers);
     free(broker);
@@ -185,12 +191,22 @@ static const char *socket_path(const struct broker *broker, size_t i)
     return endpoint != NULL ? endpoint_path(endpoint) : NULL;
 }
 
-/* The sockets' files get another name, so that nobody new finds them, and back. */
-static void hide_sockets(const struct broker *broker, bool hide)
+/*
+ * The sockets' files get another name, so that nobody new finds them, and back. One that we were given is
+ * left alone and no longer listened at: who comes waits in its queue for the next daemon.
+ */
+static void hide_sockets(struct broker *broker, bool hide)
 {
     const char *path;
     for (size_t i = 0; (path = socket_path(broker, i)) != NULL; i++) {
         char hidden[PATH_MAX];
+        if (broker->options.passed[i] >= 0) {
+            if (!hide)
+                (void)bind_one(broker, i);
+            else if (zmq_unbind(broker->clients_socket, broker->options.config->endpoints[i]) < 0)
+                log_warning("cannot leave %s: %s", path, zmq_strerror(errno));
+            continue;
+        }
         snprintf(hidden, sizeof hidden, "%s.leaving", path);
         if (rename(hide ? path : hidden, hide ? hidden : path) < 0)
             log_warning("cannot rename %s: %s", hide ? path : hidden, strerror(errno));
@@ -202,6 +218,8 @@ static void remove_sockets(const struct broker *broker, bool hidden)
     const char *path;
     for (size_t i = 0; (path = socket_path(broker, i)) != NULL; i++) {
         char name[PATH_MAX];
+        if (broker->options.passed[i] >= 0)
+            continue; /* it is whose who gave it */
         snprintf(name, sizeof name, "%s%s", path, hidden ? ".leaving" : "");
         (void)unlink(name); /* a daemon that has given up its privileges may not; the next one replaces it */
     }
@@ -255,43 +273,16 @@ static int64_t check_idle(struct broker *broker, int64_t now_ns)
 
 /*** Stopping ***/
 
-static void begin_stop(struct broker *broker, int64_t now_ns)
-{
-    if (broker->stopping)
-        return;
-    broker->stopping = true;
-    broker->stop_by_ns = now_ns + broker->options.config->stop_timeout_ns;
-    broker->farewell_by_ns = now_ns + FAREWELL_MS * INT64_C(1000000);
-    serve_stop(broker, now_ns);
-}
-
 static void read_signals(struct broker *broker, int64_t now_ns)
 {
     struct signalfd_siginfo info;
     while (read(broker->options.signal_fd, &info, sizeof info) == sizeof info) {
         if (info.ssi_signo == SIGHUP && !broker->options.private_pool) {
-            log_notice("SIGHUP: the configuration is read at start-up only; restart pmapd to apply it");
+            reload_begin(broker);
             continue;
         }
-        log_info("stopping: %s", strsignal((int)info.ssi_signo));
-        begin_stop(broker, now_ns);
+        drain_begin(broker, strsignal((int)info.ssi_signo), now_ns);
     }
-}
-
-/*
- * Returns when to look again whether the daemon may end, or 0 when it may: all chunks have had their worker's
- * last word, or that takes too long; and all clients have read why and left (what is only on its way when we
- * end can get lost), or that takes too long.
- */
-static int64_t check_stop(const struct broker *broker, int64_t now_ns)
-{
-    struct core_counts counts;
-    core_counts(broker->core, &counts);
-    if (counts.busy > 0 && now_ns < broker->stop_by_ns)
-        return broker->stop_by_ns;
-    if (counts.busy > 0)
-        log_warning("%u functions did not end in time", counts.busy);
-    return broker->clients.count > 0 && now_ns < broker->farewell_by_ns ? broker->farewell_by_ns : 0;
 }
 
 static void stop_pool(struct broker *broker)
@@ -403,19 +394,22 @@ int broker_run(struct broker *broker)
     broker->clients_fd = socket_fd(broker->clients_socket);
     broker->idle_since_ns = broker_now(); /* nobody could have come before */
     core_mark(broker->core, broker->idle_since_ns);
+    pulse_start(broker, broker->idle_since_ns);
     broker->look_pool = broker->look_clients = broker->look_workers = true;
     while (!broker->failed) {
         int64_t now_ns = broker_now();
         int64_t due_ns = earlier(core_deadline(broker->core), clients_cut(&broker->clients, now_ns));
         due_ns = earlier(due_ns, processes_tick(broker, now_ns));
+        due_ns = earlier(due_ns, pulse_tick(broker, now_ns));
         int64_t idle_ns = check_idle(broker, now_ns);
         if (idle_ns <= now_ns && leave(broker)) {
+            service_stopping("idle");
             log_info("stopping: idle for %lld s", (long long)(broker->options.idle_exit_ns / 1000000000));
             stop_pool(broker);
             return 0;
         }
         if (broker->stopping) {
-            int64_t again_ns = check_stop(broker, now_ns);
+            int64_t again_ns = drain_tick(broker, now_ns);
             if (again_ns == 0)
                 break;
             due_ns = earlier(due_ns, again_ns);

@@ -14,14 +14,18 @@
 struct broker;
 
 struct broker_options {
-    const struct config *config; /* borrowed for the broker's life */
+    const struct config *config; /* borrowed for the broker's life; another may be in force later */
     bool private_pool;           /* serves only the effective uid */
     unsigned slots;              /* pool threads to start, at least 1 */
-    unsigned threads;            /* that a process may run in one slot */
-    int64_t idle_exit_ns;        /* stop when nobody has been connected for that long; 0: never */
+    bool slots_given,
+        endpoints_given;  /* on the command line: what the configuration says of them is nothing */
+    unsigned auto_slots;  /* when the configuration leaves it to us */
+    unsigned cpus;        /* that may be used */
+    int64_t idle_exit_ns; /* stop when nobody has been connected for that long; 0: never */
     int launcher;         /* the launcher's record socket (launcher/records.h); taken over by broker_new */
     int signal_fd;        /* a signalfd with the blocked TERM, INT and HUP; borrowed */
     const int *listening; /* for each of the configuration's endpoints, the socket to listen at; borrowed */
+    const int *passed;    /* likewise: -1 for one that we have made, whose file is ours; borrowed */
 };
 
 /*

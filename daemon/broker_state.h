@@ -19,14 +19,41 @@ struct pool_worker {
     struct worker *worker; /* NULL until READY */
 };
 
+/* See drain.c; all times are 0 until it begins. */
+struct drain {
+    bool at_once;       /* asked to stop for the second time */
+    bool told;          /* all clients were told */
+    int64_t stop_by_ns; /* for what runs to have ended */
+    int64_t kill_by_ns,
+        leave_by_ns; /* once all were told: for what was given up to be dead, for clients to go */
+    int64_t looked_ns;
+};
+
+/* See pulse.c. */
+struct pulse {
+    bool ready;               /* the launcher has answered once */
+    bool asked;               /* it has not answered yet */
+    bool answered;            /* it has since the last sign of life */
+    bool late;                /* the sign of life waits for its answer */
+    int64_t every_ns, due_ns; /* every_ns: between signs of life; 0: none are wanted */
+};
+
+/* See reload.c. */
+struct reload {
+    uint32_t token;        /* of the question under way; 0: none is */
+    bool again;            /* it is to be asked once more */
+    struct config *config; /* that was read again and is in force; NULL: none was */
+};
+
 struct broker {
-    struct broker_options options;
+    struct broker_options options; /* slots and config are what is in force now */
     void *context;
     void *clients_socket, *pool_socket;
     struct monitor *monitor;
     struct pool *pool;
     struct pool_worker *workers; /* by slot */
-    unsigned threads_most;       /* the slots, and those of the guarantee */
+    unsigned threads_most;       /* that there is room for */
+    unsigned threads_started;
     struct core *core;
     struct clients clients;
     struct processes processes;
@@ -47,12 +74,17 @@ struct broker {
     uint64_t instance;
     int64_t started_ns;
     int64_t idle_since_ns; /* INT64_MAX while somebody is connected or something runs */
+    struct pulse pulse;
     bool stopping;
-    int64_t stop_by_ns, farewell_by_ns;
+    struct drain drain;
+    struct reload reload;
     bool failed; /* an invariant is broken or memory is out: stop now */
 };
 
 int64_t broker_now(void);
+
+/* What the core is to go by, as the options have it now. */
+struct core_config broker_core_config(const struct broker *broker);
 
 /*** serve.c ***/
 
@@ -72,8 +104,8 @@ void serve_gone(void *broker, struct client *client);
 void serve_refuse(struct broker *broker, struct client *client, unsigned code, const char *text,
                   int64_t now_ns);
 
-/* Tells everybody that the daemon stops, and ends all sessions. */
-void serve_stop(struct broker *broker, int64_t now_ns);
+/* Tells a client that the daemon stops, and ends its session. */
+void serve_stop(struct broker *broker, struct client *client, int64_t now_ns);
 
 /*** act.c ***/
 
@@ -89,6 +121,32 @@ int act_answer(struct broker *broker, struct client *client, const struct messag
 
 /* Tries anew for clients that did not read. */
 void act_retry(struct broker *broker);
+
+/*** drain.c ***/
+
+/* The daemon is to stop, for this reason; the second time: at once. */
+void drain_begin(struct broker *broker, const char *why, int64_t now_ns);
+/* Goes on with it. Returns when to look again, or 0 when the daemon may end. */
+int64_t drain_tick(struct broker *broker, int64_t now_ns);
+
+/*** pulse.c ***/
+
+/* Asks the launcher for the first time. */
+void pulse_start(struct broker *broker, int64_t now_ns);
+/* Gives a sign of life where one is due. Returns when to call again, or INT64_MAX. */
+int64_t pulse_tick(struct broker *broker, int64_t now_ns);
+/* The launcher has answered. */
+void pulse_answered(struct broker *broker, int64_t now_ns);
+
+/* What runs goes on: the service manager is told that we are ready, again. */
+void pulse_tell_ready(const struct broker *broker);
+
+/*** reload.c ***/
+
+/* Has the configuration read again. */
+void reload_begin(struct broker *broker);
+/* What the launcher says to that; fd is the caller's. */
+void reload_take(struct broker *broker, const struct record *record, int fd, int64_t now_ns);
 
 /*** status.c ***/
 

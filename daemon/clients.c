@@ -269,6 +269,16 @@ static const char *keeps_out(const struct clients *c, const struct client *clien
     return config_keeps_out(c->config, client->uid, client->groups, client->group_count);
 }
 
+void clients_configure(struct clients *c, const struct config *config)
+{
+    struct client *client, *next;
+    c->config = config;
+    HASH_ITER (hh, c->table, client, next) {
+        client->kept_out = keeps_out(c, client);
+        client->identity_refusal[0] = '\0';
+    }
+}
+
 unsigned clients_admit(const struct clients *c, const struct client *client, unsigned sessions, char *text,
                        size_t text_size)
 {
@@ -338,6 +348,17 @@ int64_t clients_cut(struct clients *c, int64_t now_ns)
 struct limits clients_limits(const struct clients *c, const struct client *client)
 {
     return config_limits(c->config, client->uid, client->groups, client->group_count);
+}
+
+struct owner_limits clients_owner_limits(const struct clients *c, const struct client *client)
+{
+    struct limits limits = clients_limits(c, client);
+    return (struct owner_limits){
+        .weight = (uint32_t)limits.weight,
+        .slots = (uint32_t)limits.slots,
+        .jobs = (uint32_t)limits.jobs,
+        .queued_bytes = limits.queued_bytes,
+    };
 }
 
 pid_t clients_pid(const struct clients *c, const struct client *client)

@@ -30,7 +30,10 @@ struct client {
     gid_t groups[PEER_GROUPS_MAX];
     size_t group_count;
     struct session *session; /* NULL until HELLO, and again once it is doomed */
-    bool doomed;             /* has been told why; its messages are ignored, and it is cut at cut_ns */
+    const char *kept_out; /* why it may open no more jobs, since the configuration is another; NULL: it may */
+    int64_t read_ns;      /* when it last gave back credit for results, or had something running when the
+                             daemon was about to stop */
+    bool doomed;          /* has been told why; its messages are ignored, and it is cut at cut_ns */
     int64_t cut_ns;
     TAILQ_ENTRY(client) doomed_link;
     /* It does not read: what could not be sent to it, in order. Its session is blocked, and it is in
@@ -64,6 +67,10 @@ struct clients {
 
 /* Makes *c empty. */
 void clients_init(struct clients *c, const struct config *config, bool private_pool, struct monitor *monitor);
+
+/* Another configuration holds. What was refused by the old one may be asked for again, and who is kept out by
+ * the new one keeps only what it has. */
+void clients_configure(struct clients *c, const struct config *config);
 
 /* Frees the table; sessions must have been closed. */
 void clients_free(struct clients *c);
@@ -125,8 +132,9 @@ int clients_descriptor(const struct clients *c, const struct client *client);
 /* What "Peer-Address" says of the sender of a message. False: nothing that can be trusted. */
 bool clients_identity(zmq_msg_t *body, uid_t *uid, pid_t *pid);
 
-/* What this client's owner may have. */
+/* What this client's owner may have; and as the core has it. */
 struct limits clients_limits(const struct clients *c, const struct client *client);
+struct owner_limits clients_owner_limits(const struct clients *c, const struct client *client);
 
 /* Its process's number, as its connection had it when it was made. */
 pid_t clients_pid(const struct clients *c, const struct client *client);

@@ -6,6 +6,7 @@
 #include "daemon/config.h"
 
 #include "daemon/access.h"
+#include "daemon/config_keys.h"
 #include "daemon/inifile.h"
 #include "daemon/names.h"
 #include "daemon/units.h"
@@ -16,29 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind {
-    KIND_COUNT,     /* int */
-    KIND_SLOTS,     /* int; "auto" is 0 */
-    KIND_UID,       /* uid_t, as a number */
-    KIND_SIZE,      /* uint64_t, bytes */
-    KIND_TIME,      /* int64_t, ns */
-    KIND_BOOL,      /* bool */
-    KIND_NAME,      /* char *, not looked up */
-    KIND_ENDPOINTS, /* char **, NULL-terminated */
-    KIND_LIST,      /* struct access_list */
-};
-
-/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): the table's rows read best in this order */
-struct key {
-    const char *section;
-    const char *name;
-    enum kind kind;
-    size_t offset;       /* in struct config; for [defaults] in struct limits */
-    const char *initial; /* the default, as it would stand in the file */
-    uint64_t min, max;   /* of numbers, in the field's unit */
-    bool or_zero;        /* 0 is allowed too: it means "no limit" or the like */
-};
-
 #define MS        (UINT64_C(1000000))
 #define S         (1000 * MS)
 #define K         (UINT64_C(1) << 10)
@@ -48,7 +26,7 @@ struct key {
 #define IN_CONFIG(field) offsetof(struct config, field)
 #define IN_LIMITS(field) offsetof(struct limits, field)
 
-static const struct key keys[] = {
+const struct key config_keys[] = {
     {"daemon", "user", KIND_NAME, IN_CONFIG(user), "pmapd"},
     {"daemon", "endpoint", KIND_ENDPOINTS, IN_CONFIG(endpoints), ENDPOINT_SYSTEM},
     {"daemon", "stop_timeout", KIND_TIME, IN_CONFIG(stop_timeout_ns), "10s", 0, 3600 * S},
@@ -79,17 +57,8 @@ static const struct key keys[] = {
     {"defaults", "pids", KIND_COUNT, IN_LIMITS(pids), "0", 1, 4194304, .or_zero = true},
 };
 
-enum { KEY_COUNT = sizeof(keys) / sizeof(keys[0]) };
-
-/* A [user NAME] or [group NAME]. */
-struct config_section {
-    bool group;
-    id_t id;
-    unsigned line;
-    char *name;     /* as in the file: "user alice" */
-    uint32_t given; /* a bit for each of keys[] that the section has */
-    struct limits limits;
-};
+enum { KEY_COUNT = sizeof(config_keys) / sizeof(config_keys[0]) };
+const size_t config_key_count = KEY_COUNT;
 
 _Static_assert(KEY_COUNT <= 32, "config_section.given has a bit for each key");
 
@@ -276,7 +245,7 @@ bool config_key(size_t i, struct config_key *key)
 {
     if (i >= KEY_COUNT)
         return false;
-    *key = (struct config_key){keys[i].section, keys[i].name, keys[i].initial};
+    *key = (struct config_key){config_keys[i].section, config_keys[i].name, config_keys[i].initial};
     return true;
 }
 
@@ -286,8 +255,8 @@ int config_defaults(struct config *c)
     char why[CONFIG_ERROR_MAX];
 
     for (size_t i = 0; i < KEY_COUNT; i++) {
-        void *base = strcmp(keys[i].section, "defaults") == 0 ? (void *)&fresh.defaults : &fresh;
-        int rc = set_key(&keys[i], base, keys[i].initial, true, why);
+        void *base = strcmp(config_keys[i].section, "defaults") == 0 ? (void *)&fresh.defaults : &fresh;
+        int rc = set_key(&config_keys[i], base, config_keys[i].initial, true, why);
 
         if (rc < 0) {
             config_free(&fresh);
@@ -347,11 +316,11 @@ static int complain_of_key(const struct reading *r, const struct inifile_section
     int best = 99;
 
     for (size_t i = 0; i < KEY_COUNT; i++) {
-        if (strcmp(keys[i].section, table) != 0) {
-            if (strcmp(keys[i].name, entry->key) == 0)
-                elsewhere = keys[i].section;
-        } else if (nearer(entry->key, keys[i].name, &best)) {
-            meant = keys[i].name;
+        if (strcmp(config_keys[i].section, table) != 0) {
+            if (strcmp(config_keys[i].name, entry->key) == 0)
+                elsewhere = config_keys[i].section;
+        } else if (nearer(entry->key, config_keys[i].name, &best)) {
+            meant = config_keys[i].name;
         }
     }
     if (elsewhere != NULL)
@@ -398,11 +367,11 @@ static int apply(const struct reading *r, const struct inifile_section *section,
         int rc;
 
         while (i < KEY_COUNT &&
-               (strcmp(keys[i].section, table) != 0 || strcmp(keys[i].name, entry->key) != 0))
+               (strcmp(config_keys[i].section, table) != 0 || strcmp(config_keys[i].name, entry->key) != 0))
             i++;
         if (i == KEY_COUNT)
             return complain_of_key(r, section, table, entry);
-        rc = set_key(&keys[i], base, entry->value, false, why);
+        rc = set_key(&config_keys[i], base, entry->value, false, why);
         if (rc == -EINVAL)
             return COMPLAIN(r, entry->line, "%s = '%.80s' in [%.80s]: %s", entry->key, entry->value,
                             section->name, why);
@@ -459,7 +428,7 @@ static int apply_section(const struct reading *r, const struct inifile_section *
     if (strncmp(section->name, "group", word) == 0 && word == 5)
         return apply_override(r, section, true, name, c);
     for (size_t i = 0; i < KEY_COUNT; i++) {
-        if (strcmp(section->name, keys[i].section) == 0)
+        if (strcmp(section->name, config_keys[i].section) == 0)
             return apply(r, section, section->name,
                          strcmp(section->name, "defaults") == 0 ? (void *)&c->defaults : c, &given);
     }
@@ -509,10 +478,11 @@ void config_free(struct config *c)
 static void overlay(const struct config_section *section, struct limits *limits)
 {
     for (size_t i = 0; i < KEY_COUNT; i++) {
-        size_t size = keys[i].kind == KIND_SIZE ? sizeof(uint64_t) : sizeof(int);
+        size_t size = config_keys[i].kind == KIND_SIZE ? sizeof(uint64_t) : sizeof(int);
 
         if (section->given & UINT32_C(1) << i)
-            memcpy((char *)limits + keys[i].offset, (const char *)&section->limits + keys[i].offset, size);
+            memcpy((char *)limits + config_keys[i].offset,
+                   (const char *)&section->limits + config_keys[i].offset, size);
     }
 }
 
@@ -550,7 +520,7 @@ struct limits config_limits(const struct config *c, uid_t uid, const gid_t *grou
 static bool gives(const struct config_section *section, const char *key)
 {
     for (size_t i = 0; i < KEY_COUNT; i++) {
-        if (strcmp(keys[i].section, "defaults") == 0 && strcmp(keys[i].name, key) == 0)
+        if (strcmp(config_keys[i].section, "defaults") == 0 && strcmp(config_keys[i].name, key) == 0)
             return (section->given & UINT32_C(1) << i) != 0;
     }
     return false;

@@ -47,7 +47,7 @@ static int listen_at(const char *endpoint, bool everybody, int *out)
     return 0;
 }
 
-int listen_open(char *const *endpoints, bool everybody, int **sockets)
+int listen_open(char *const *endpoints, const int *passed, bool everybody, int **sockets)
 {
     size_t count = 0;
     while (endpoints[count] != NULL)
@@ -60,7 +60,8 @@ int listen_open(char *const *endpoints, bool everybody, int **sockets)
     for (size_t i = 0; i <= count; i++)
         list[i] = -1;
     for (size_t i = 0; i < count; i++) {
-        int rc = listen_at(endpoints[i], everybody, &list[i]);
+        list[i] = passed[i];
+        int rc = passed[i] < 0 ? listen_at(endpoints[i], everybody, &list[i]) : 0;
         if (rc < 0) {
             listen_close(list);
             return rc;

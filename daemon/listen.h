@@ -8,12 +8,13 @@
 #include <stdbool.h>
 
 /*
- * For each endpoint (the list ends in NULL) a listening socket, close-on-exec, which does not block: bound to
- * its path in place of what was there. everybody: all may connect (mode 0666), else only this uid (0600).
- * *sockets: from malloc, in the order of the endpoints, with a -1 at its end; for listen_close. Returns 0 or
- * a negative errno, which was logged; nothing is left open then.
+ * For each endpoint (the list ends in NULL) a listening socket, close-on-exec, which does not block: the one
+ * that was passed for it, which is taken over, or, where that is -1, one that is bound to its path in place
+ * of what was there. everybody: all may connect (mode 0666), else only this uid (0600). *sockets: from
+ * malloc, in the order of the endpoints, with a -1 at its end; for listen_close. Returns 0 or a negative
+ * errno, which was logged; nothing is left open then.
  */
-int listen_open(char *const *endpoints, bool everybody, int **sockets);
+int listen_open(char *const *endpoints, const int *passed, bool everybody, int **sockets);
 
 /* Closes and frees them; their files stay. NULL is accepted. */
 void listen_close(int *sockets);

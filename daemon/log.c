@@ -151,14 +151,13 @@ void log_line(int priority, const char *format, ...)
 }
 
 /* Counts one line against the limit. True when it may be written; *left_out is then how many were not, before
- * it. */
+ * it. With the lock held. */
 static bool limit_pass(struct log_limit *limit, unsigned long *left_out)
 {
     struct timespec now;
     bool pass;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    pthread_mutex_lock(&limit_lock);
     if (limit->used == 0 || now.tv_sec - limit->window_s >= limit->interval_s) {
         limit->window_s = now.tv_sec;
         limit->used = 0;
@@ -171,8 +170,23 @@ static bool limit_pass(struct log_limit *limit, unsigned long *left_out)
     } else {
         limit->suppressed++;
     }
-    pthread_mutex_unlock(&limit_lock);
     return pass;
+}
+
+/* The limit of this uid: its own, or that of whoever came to its place first and is still limited. */
+static struct log_limit *limit_of(struct log_limits *limits, unsigned uid)
+{
+    struct log_limit *limit = &limits->of[uid % LOG_UIDS].limit;
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (limits->of[uid % LOG_UIDS].used &&
+        (limits->of[uid % LOG_UIDS].uid == uid || now.tv_sec - limit->window_s < limits->interval_s))
+        return limit;
+    limits->of[uid % LOG_UIDS].used = true;
+    limits->of[uid % LOG_UIDS].uid = uid;
+    *limit = (struct log_limit)LOG_LIMIT(limits->burst, limits->interval_s);
+    return limit;
 }
 
 void log_limited(struct log_limit *limit, int priority, const char *format, ...)
@@ -180,11 +194,37 @@ void log_limited(struct log_limit *limit, int priority, const char *format, ...)
     int saved = errno;
     unsigned long left_out = 0;
     va_list args;
+    bool pass;
 
-    if (priority > log_to.level || !limit_pass(limit, &left_out))
+    if (priority > log_to.level)
         return;
+    pthread_mutex_lock(&limit_lock);
+    pass = limit_pass(limit, &left_out);
+    pthread_mutex_unlock(&limit_lock);
     errno = saved; /* for a %m in the format */
+    if (!pass)
+        return;
     va_start(args, format);
     put_line(priority, left_out, format, args);
+    va_end(args);
+}
+
+void log_limited_of(struct log_limits *limits, unsigned uid, int priority, const char *format, ...)
+{
+    int saved = errno;
+    unsigned long left_out = 0, all_left_out = 0;
+    va_list args;
+    bool pass;
+
+    if (priority > log_to.level)
+        return;
+    pthread_mutex_lock(&limit_lock);
+    pass = limit_pass(limit_of(limits, uid), &left_out) && limit_pass(&limits->all, &all_left_out);
+    pthread_mutex_unlock(&limit_lock);
+    errno = saved;
+    if (!pass)
+        return;
+    va_start(args, format);
+    put_line(priority, left_out + all_left_out, format, args);
     va_end(args);
 }

@@ -1,13 +1,15 @@
 /*
  * The daemon's log: one line an event worth waking up for, to stderr; with <N> priorities under systemd (when
- * $JOURNAL_STREAM names our stderr), with a time of day and the program's name otherwise. Only daemon/ logs;
- * the core, common/ and libpmap return errors. Thread-safe: a line is one write(2). Nothing of a user's data
- * goes in.
+ * $JOURNAL_STREAM names our stderr), with a time of day and the program's name otherwise. The journal adds
+ * unit, pid and program by itself, and a line says "uid N" and "job N" wherever it is about one, so nothing
+ * is left that fields of our own would add. Only daemon/ logs; the core, common/ and libpmap return errors.
+ * Thread-safe: a line is one write(2). Nothing of a user's data goes in.
  */
 #ifndef PMAPD_LOG_H
 #define PMAPD_LOG_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <syslog.h> /* the LOG_ERR … LOG_DEBUG priorities */
 
 /* program: shown before each line, kept by reference. level: the least urgent priority that is written. */
@@ -32,6 +34,27 @@ struct log_limit {
     }
 void log_limited(struct log_limit *limit, int priority, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/*
+ * The same for lines that a user can bring about: at most `burst` for each uid, so that one who floods hides
+ * no other's, and at most `all` for everybody. A uid may share its count with others when there are many.
+ */
+enum { LOG_UIDS = 32 };
+struct log_limits {
+    int burst, interval_s;
+    struct log_limit all;
+    struct {
+        bool used;
+        unsigned uid;
+        struct log_limit limit;
+    } of[LOG_UIDS];
+};
+#define LOG_LIMITS(burst_, all_, interval_)                                                                  \
+    {                                                                                                        \
+        .burst = (burst_), .interval_s = (interval_), .all = LOG_LIMIT(all_, interval_)                      \
+    }
+void log_limited_of(struct log_limits *limits, unsigned uid, int priority, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 #define log_error(...)   log_line(LOG_ERR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_WARNING, __VA_ARGS__)

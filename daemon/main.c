@@ -78,7 +78,7 @@ static int serve(struct broker_options *options, const struct start_user *user)
     struct broker *broker = NULL;
     char **endpoints = options->config->endpoints;
     int *listening = NULL, status = EXIT_FAILURE;
-    int rc = listen_open(endpoints, !options->private_pool, &listening);
+    int rc = listen_open(endpoints, options->passed, !options->private_pool, &listening);
     if (rc == 0)
         rc = give_up(options->config, options->private_pool, user);
     if (rc < 0)
@@ -105,38 +105,44 @@ static int run(const struct options *options)
         return EXIT_FAILURE;
     if (start_config(options, private_pool, &config) < 0)
         return EXIT_CONFIG;
-    char *config_path = options->config_path ? realpath(options->config_path, NULL) : NULL;
-    int rc = options->config_path && !config_path ? -errno : 0;
-    if (rc < 0)
-        log_error("%s: %s", options->config_path, strerror(-rc));
+    int *passed = NULL, failure = EXIT_FAILURE;
+    char *config_path = NULL;
+    int rc = start_config_path(options, &config_path);
+    if (rc == 0 && (rc = start_passed(&config, &passed)) < 0)
+        failure = EXIT_CONFIG;
     if (rc == 0)
         rc = chdir("/"); /* holds no file system; paths from here on are absolute */
     if (rc == 0 && !private_pool)
         rc = start_user(&config, &user);
     if (rc == 0)
-        rc = start_places(options, &config, private_pool, private_pool && options->idle_exit_ns > 0);
+        rc = start_places(options, &config, passed, private_pool, private_pool && options->idle_exit_ns > 0);
     /* Before there is a thread, a context of ZeroMQ or anything of a client's. */
     int launcher = -1;
     pid_t launcher_pid = 0;
     if (rc == 0)
         rc = launcher_spawn(private_pool, config_path, &launcher, &launcher_pid);
 
-    int status = rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    int status = rc < 0 ? failure : EXIT_SUCCESS;
     if (rc == 0) {
         unsigned slots = start_slots(options, &config);
         struct broker_options broker = {
             .config = &config,
             .private_pool = private_pool,
             .slots = slots,
-            .threads = start_threads(slots),
+            .slots_given = options->slots > 0,
+            .endpoints_given = options->endpoint_count > 0,
+            .auto_slots = start_auto_slots(),
+            .cpus = start_cpus(),
             .idle_exit_ns = options->idle_exit_ns,
             .launcher = launcher,
             .signal_fd = signal_fd,
+            .passed = passed,
         };
         status = serve(&broker, &user);
         launcher_wait(launcher_pid); /* nothing that it has started outlives us */
     }
     free(config_path);
+    free(passed);
     config_free(&config);
     close(signal_fd);
     return status;

@@ -47,10 +47,10 @@ struct connection {
 struct owner {
     uid_t uid;
     unsigned connections, cap;
+    bool stale; /* cap is to be looked up anew */
 };
 
 struct monitor {
-    const struct config *config;
     unsigned most; /* connections of all uids together */
     void *pair;    /* libzmq's events come out here */
     int pair_fd;   /* readable, edge-triggered, when something has come to `pair` */
@@ -62,6 +62,7 @@ struct monitor {
      * which it is). Held for as long as libzmq has events waiting: microseconds, a millisecond in a flood.
      */
     pthread_mutex_t lock;
+    const struct config *config;
     struct connection *table; /* by descriptor */
     size_t table_size;
     struct owner *owners; /* ascending by uid */
@@ -202,13 +203,25 @@ static bool may_connect(const struct monitor *m, const struct owner *owner)
     return owner->connections < owner->cap && owner->connections < (left + 1) / 2;
 }
 
+/* Connections over which this peer's owner is cut. */
+static unsigned look_cap_up(const struct monitor *m, const struct peer_event *peer)
+{
+    struct limits limits = config_limits(m->config, peer->uid, peer->groups, peer->group_count);
+    return limits.connections > 0 ? 2 * (unsigned)limits.connections : 0;
+}
+
 /* The owner of a new connection, or NULL when memory is short. Limits are looked up once while it has
- * connections. */
+ * connections, and again after a change. */
 static struct owner *owner_get(struct monitor *m, const struct peer_event *peer)
 {
     size_t place = owner_place(m, peer->uid);
-    if (place < m->owner_count && m->owners[place].uid == peer->uid)
-        return &m->owners[place];
+    if (place < m->owner_count && m->owners[place].uid == peer->uid) {
+        struct owner *known = &m->owners[place];
+        if (known->stale)
+            known->cap = look_cap_up(m, peer);
+        known->stale = false;
+        return known;
+    }
     if (m->owner_count == m->owner_room) {
         size_t room = m->owner_room ? m->owner_room * 2 : 16;
         struct owner *owners = realloc(m->owners, room * sizeof *owners);
@@ -217,12 +230,8 @@ static struct owner *owner_get(struct monitor *m, const struct peer_event *peer)
         m->owners = owners;
         m->owner_room = room;
     }
-    struct limits limits = config_limits(m->config, peer->uid, peer->groups, peer->group_count);
     memmove(&m->owners[place + 1], &m->owners[place], (m->owner_count - place) * sizeof m->owners[0]);
-    m->owners[place] = (struct owner){
-        .uid = peer->uid,
-        .cap = limits.connections > 0 ? 2 * (unsigned)limits.connections : 0,
-    };
+    m->owners[place] = (struct owner){.uid = peer->uid, .cap = look_cap_up(m, peer)};
     m->owner_count++;
     return &m->owners[place];
 }
@@ -406,6 +415,15 @@ bool monitor_next(struct monitor *monitor, struct peer_event *event)
     *event = told->event;
     free(told);
     return true;
+}
+
+void monitor_configure(struct monitor *monitor, const struct config *config)
+{
+    pthread_mutex_lock(&monitor->lock);
+    monitor->config = config;
+    for (size_t i = 0; i < monitor->owner_count; i++)
+        monitor->owners[i].stale = true;
+    pthread_mutex_unlock(&monitor->lock);
 }
 
 unsigned monitor_most_of_one(const struct monitor *monitor)

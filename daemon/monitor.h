@@ -56,6 +56,10 @@ struct peer_event {
  */
 int monitor_start(void *context, void *router, const struct config *config, struct monitor **monitor);
 
+/* Another configuration holds from now on: for each owner from the next connection on. Broker's thread only.
+ */
+void monitor_configure(struct monitor *monitor, const struct config *config);
+
 /* A descriptor that is readable while there are events (level-triggered: until monitor_next has said false).
  */
 int monitor_fd(const struct monitor *monitor);

@@ -7,9 +7,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SECOND_NS INT64_C(1000000000)
@@ -233,6 +236,15 @@ static void refused(struct broker *broker, const struct record *record, int64_t 
 
 /*** Ending ***/
 
+/* ", job 17": what it is at; nothing when it is at none. */
+static void name_job(const struct process *process, char text[32])
+{
+    const struct job *job = process->worker != NULL ? core_worker_job(process->worker) : NULL;
+    text[0] = '\0';
+    if (job != NULL)
+        snprintf(text, 32, ", job %" PRIu64, core_job_number(job));
+}
+
 void processes_stop(struct broker *broker, struct process *process, int64_t now_ns)
 {
     struct message stop = {.type = MSG_STOP};
@@ -247,12 +259,26 @@ void processes_stop(struct broker *broker, struct process *process, int64_t now_
 
 void processes_breach(struct broker *broker, struct process *process, const char *why, int64_t now_ns)
 {
-    static struct log_limit limit = LOG_LIMIT(10, 60);
-    log_limited(&limit, LOG_NOTICE, "a worker of uid %u is killed: %s", (unsigned)process->uid, why);
+    static struct log_limits limits = LOG_LIMITS(5, 30, 60);
+    char job[32];
+    name_job(process, job);
+    log_limited_of(&limits, process->uid, LOG_NOTICE, "a worker of uid %u is killed%s: %s",
+                   (unsigned)process->uid, job, why);
     if (process->worker != NULL)
         core_worker_gone(broker->core, process->worker, now_ns);
     process->worker = NULL;
     kill_process(broker, process, now_ns);
+}
+
+/* Whatever its user's items do, a worker does not end by itself: somebody has killed it. */
+static void tell_death(const struct process *process, int status)
+{
+    static struct log_limits limits = LOG_LIMITS(5, 30, 60);
+    char job[32];
+    name_job(process, job);
+    log_limited_of(&limits, process->uid, LOG_NOTICE, "a worker of uid %u has ended%s: %s %d",
+                   (unsigned)process->uid, job, WIFSIGNALED(status) ? "killed by signal" : "status",
+                   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
 static void exited(struct broker *broker, const struct record *record, int64_t now_ns)
@@ -269,6 +295,8 @@ static void exited(struct broker *broker, const struct record *record, int64_t n
     struct identity *identity = process->identity;
     struct worker *worker = process->worker;
     bool came = worker != NULL || process->leaving;
+    if (worker != NULL)
+        tell_death(process, record->status);
     forget_process(p, process);
     if (worker != NULL)
         core_worker_gone(broker->core, worker, now_ns);
@@ -301,6 +329,12 @@ void processes_launcher(struct broker *broker, int64_t now_ns)
             break;
         case RECORD_EXITED:
             exited(broker, &record, now_ns);
+            break;
+        case RECORD_RELOADED:
+            reload_take(broker, &record, fd, now_ns);
+            break;
+        case RECORD_PONG:
+            pulse_answered(broker, now_ns);
             break;
         default:
             break; /* a later version's */
@@ -336,6 +370,7 @@ static int64_t check_drop(struct broker *broker, struct process *process, int64_
 
 int64_t processes_tick(struct broker *broker, int64_t now_ns)
 {
+    static struct log_limits limits = LOG_LIMITS(5, 30, 60);
     struct processes *p = &broker->processes;
     int64_t next_ns = processes_strangers(p, now_ns), asks_ns = identities_tick(broker, now_ns);
     next_ns = asks_ns < next_ns ? asks_ns : next_ns;
@@ -348,7 +383,8 @@ int64_t processes_tick(struct broker *broker, int64_t now_ns)
         }
         if (process->deadline_ns <= now_ns) {
             if (!process->leaving)
-                log_warning("a worker of uid %u did not come up in time", (unsigned)process->uid);
+                log_limited_of(&limits, process->uid, LOG_WARNING,
+                               "a worker of uid %u did not come up in time", (unsigned)process->uid);
             bool was_leaving = process->leaving;
             kill_process(broker, process, now_ns);
             process->leaving =

@@ -37,9 +37,10 @@ void serve_gone(void *cookie, struct client *client)
 void serve_refuse(struct broker *broker, struct client *client, unsigned code, const char *text,
                   int64_t now_ns)
 {
-    static struct log_limit limit = LOG_LIMIT(10, 60);
+    static struct log_limits limits = LOG_LIMITS(5, 30, 60);
     if (code == PERR_PROTOCOL || code == PERR_REFUSED || code == PERR_LIMIT)
-        log_limited(&limit, LOG_NOTICE, "client of uid %u refused: %s", (unsigned)client->uid, text);
+        log_limited_of(&limits, client->uid, LOG_NOTICE, "a client of uid %u is refused: %s",
+                       (unsigned)client->uid, text);
     (void)send_error(broker, client, NULL, code, text); /* one that does not read is cut without a word */
     serve_gone(broker, client);
     clients_doom(&broker->clients, client, now_ns);
@@ -61,13 +62,9 @@ static void refuse_ref(struct broker *broker, struct client *client, uint64_t re
     answered(broker, client, send_error(broker, client, &ref, code, text), now_ns);
 }
 
-void serve_stop(struct broker *broker, int64_t now_ns)
+void serve_stop(struct broker *broker, struct client *client, int64_t now_ns)
 {
-    struct client *client, *next;
-    HASH_ITER (hh, broker->clients.table, client, next) {
-        if (!client->doomed)
-            serve_refuse(broker, client, PERR_STOPPING, protocol_error_text(PERR_STOPPING), now_ns);
-    }
+    serve_refuse(broker, client, PERR_STOPPING, protocol_error_text(PERR_STOPPING), now_ns);
 }
 
 void serve_fail(struct broker *broker, struct job *job, unsigned code, const char *text, int64_t now_ns)
@@ -101,7 +98,7 @@ static void serve_hello(struct broker *broker, struct client *client, const stru
         return;
     }
     if (broker->stopping) {
-        serve_refuse(broker, client, PERR_STOPPING, protocol_error_text(PERR_STOPPING), now_ns);
+        serve_stop(broker, client, now_ns);
         return;
     }
     unsigned sessions = core_sessions_of(broker->core, client->uid);
@@ -110,13 +107,7 @@ static void serve_hello(struct broker *broker, struct client *client, const stru
         serve_refuse(broker, client, code, text, now_ns);
         return;
     }
-    struct limits limits = clients_limits(&broker->clients, client);
-    struct owner_limits owner = {
-        .weight = (uint32_t)limits.weight,
-        .slots = (uint32_t)limits.slots,
-        .jobs = (uint32_t)limits.jobs,
-        .queued_bytes = limits.queued_bytes,
-    };
+    struct owner_limits owner = clients_owner_limits(&broker->clients, client);
     if (core_session_open(broker->core, client->uid, &owner, client, &client->session) < 0)
         serve_refuse(broker, client, PERR_MEMORY, protocol_error_text(PERR_MEMORY), now_ns);
 }
@@ -242,6 +233,22 @@ static void job_breach(struct broker *broker, struct client *client, int rc, con
     }
 }
 
+/* May this client open a job now? If not it was told. */
+static bool may_open(struct broker *broker, struct client *client, uint64_t ref, int64_t now_ns)
+{
+    char text[TEXT_MAX];
+    if (broker->stopping) {
+        refuse_ref(broker, client, ref, PERR_STOPPING, protocol_error_text(PERR_STOPPING), now_ns);
+        return false;
+    }
+    if (client->kept_out == NULL)
+        return true;
+    snprintf(text, sizeof text, "uid %u may not use this pool any more: %s", (unsigned)client->uid,
+             client->kept_out);
+    refuse_ref(broker, client, ref, PERR_REFUSED, text, now_ns);
+    return false;
+}
+
 static void serve_open(struct broker *broker, struct client *client, const struct message *m, int64_t now_ns)
 {
     struct frames *in = &broker->in;
@@ -260,9 +267,8 @@ static void serve_open(struct broker *broker, struct client *client, const struc
             return;
         }
     }
-    if (broker->stopping)
-        refuse_ref(broker, client, ref, PERR_STOPPING, protocol_error_text(PERR_STOPPING), now_ns);
-    const void *function = broker->stopping ? NULL : find_function(broker, client, m, now_ns);
+    const void *function =
+        may_open(broker, client, ref, now_ns) ? find_function(broker, client, m, now_ns) : NULL;
     if (function == NULL) {
         batch_unref(batch);
         return;
@@ -341,6 +347,7 @@ static void serve_credit(struct broker *broker, struct client *client, const str
                          int64_t now_ns)
 {
     struct job *job = core_job_find(client->session, m->credit.ref);
+    client->read_ns = now_ns;
     int rc = job != NULL ? core_job_credit(broker->core, job, m->credit.bytes, now_ns) : 0;
     if (rc < 0)
         job_breach(broker, client, rc, "CREDIT: more than was sent", now_ns);

@@ -6,6 +6,7 @@
 #include "common/cpus.h"
 #include "common/endpoint.h"
 #include "daemon/log.h"
+#include "daemon/service.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -175,22 +176,42 @@ int start_config(const struct options *options, bool private_pool, struct config
     return 0;
 }
 
-unsigned start_slots(const struct options *options, const struct config *config)
+int start_config_path(const struct options *options, char **path)
 {
-    struct cpus cpus;
-    if (options->slots > 0)
-        return options->slots;
-    if (config->slots > 0)
-        return (unsigned)config->slots;
-    cpus_read(&cpus);
-    return cpus.usable < CONFIG_SLOTS_MAX ? (unsigned)cpus.usable : CONFIG_SLOTS_MAX;
+    const char *named = options->config_path;
+    char *folder = NULL, *made = NULL;
+    if (!named)
+        return 0;
+    /* Not with links resolved: the next file may be where a link leads by then. */
+    if (named[0] == '/')
+        made = strdup(named);
+    else if (!(folder = get_current_dir_name()) || asprintf(&made, "%s/%s", folder, named) < 0)
+        made = NULL;
+    free(folder);
+    if (!made)
+        return failed(named, errno);
+    *path = made;
+    return 0;
 }
 
-unsigned start_threads(unsigned slots)
+unsigned start_cpus(void)
 {
     struct cpus cpus;
     cpus_read(&cpus);
-    return (unsigned)cpus.usable > slots ? (unsigned)cpus.usable / slots : 1;
+    return cpus.usable > 0 ? (unsigned)cpus.usable : 1;
+}
+
+unsigned start_auto_slots(void)
+{
+    unsigned cpus = start_cpus();
+    return cpus < CONFIG_SLOTS_MAX ? cpus : CONFIG_SLOTS_MAX;
+}
+
+unsigned start_slots(const struct options *options, const struct config *config)
+{
+    if (options->slots > 0)
+        return options->slots;
+    return config->slots > 0 ? (unsigned)config->slots : start_auto_slots();
 }
 
 int start_user(const struct config *config, struct start_user *user)
@@ -217,6 +238,51 @@ int start_user(const struct config *config, struct start_user *user)
     }
     *user = (struct start_user){.uid = entry->pw_uid, .gid = entry->pw_gid};
     return 0;
+}
+
+/*** Sockets that were passed ***/
+
+/* Puts each socket to its endpoint. */
+static int assign_sockets(const struct config *config, const struct service_socket *sockets, size_t count,
+                          int *passed)
+{
+    for (size_t s = 0; s < count; s++) {
+        size_t i = 0;
+        while (config->endpoints[i] && strcmp(endpoint_path(config->endpoints[i]), sockets[s].path) != 0)
+            i++;
+        if (!config->endpoints[i] || passed[i] >= 0) {
+            log_error("the socket %s was passed, and %s", sockets[s].path,
+                      config->endpoints[i] ? "so was another one of this path"
+                                           : "no endpoint of the configuration has this path");
+            return -EINVAL;
+        }
+        passed[i] = sockets[s].fd;
+    }
+    return 0;
+}
+
+int start_passed(const struct config *config, int **passed)
+{
+    struct service_socket *sockets;
+    size_t count, endpoints = 0;
+    int rc = service_sockets(&sockets, &count);
+    if (rc < 0)
+        return rc;
+    while (config->endpoints[endpoints])
+        endpoints++;
+    int *list = calloc(endpoints, sizeof *list);
+    if (!list)
+        rc = failed("taking the sockets that were passed", ENOMEM);
+    for (size_t i = 0; list && i < endpoints; i++)
+        list[i] = -1;
+    if (rc == 0)
+        rc = assign_sockets(config, sockets, count, list);
+    free(sockets);
+    if (rc < 0)
+        free(list);
+    else
+        *passed = list;
+    return rc;
 }
 
 /*** Folders and locks ***/
@@ -315,6 +381,19 @@ static bool is_served(const char *endpoint)
     return rc == 0 || rc == -EACCES || rc == -ETIMEDOUT;
 }
 
+static int tell_served(const char *endpoint)
+{
+    log_error("another pmapd serves %s", endpoint);
+    return -EBUSY;
+}
+
+/* The socket is there already, and who comes waits in its queue: only a daemon with the lock takes him. */
+static int take_passed_place(const char *endpoint)
+{
+    int rc = lock_place(endpoint_path(endpoint));
+    return rc == -EWOULDBLOCK ? tell_served(endpoint) : rc;
+}
+
 /* Returns as start_places does. */
 static int take_place(const char *endpoint, bool autostart)
 {
@@ -339,23 +418,21 @@ static int take_place(const char *endpoint, bool autostart)
     }
     if (rc != -EWOULDBLOCK)
         return rc;
-    if (autostart && served)
-        return 1;
-    log_error("another pmapd serves %s", endpoint);
-    return -EBUSY;
+    return autostart && served ? 1 : tell_served(endpoint);
 }
 
-int start_places(const struct options *options, const struct config *config, bool private_pool,
-                 bool autostart)
+int start_places(const struct options *options, const struct config *config, const int *passed,
+                 bool private_pool, bool autostart)
 {
     int rc = 0;
-    for (char **endpoint = config->endpoints; rc == 0 && *endpoint; endpoint++) {
+    for (size_t i = 0; rc == 0 && config->endpoints[i]; i++) {
+        const char *endpoint = config->endpoints[i];
         if (!private_pool)
-            rc = make_system_folder(*endpoint);
+            rc = make_system_folder(endpoint);
         else if (options->endpoint_count == 0)
-            rc = make_private_folder(*endpoint);
+            rc = make_private_folder(endpoint);
         if (rc == 0)
-            rc = take_place(*endpoint, autostart);
+            rc = passed[i] >= 0 ? take_passed_place(endpoint) : take_place(endpoint, autostart);
     }
     return rc;
 }

@@ -25,10 +25,17 @@ int start_process(bool private_pool, int *signal_fd);
  */
 int start_config(const struct options *options, bool private_pool, struct config *config);
 
-/* How many slots: as told, as configured, or the CPUs that may be used. */
+/*
+ * The file that was named on the command line, as it is found from any folder; NULL: none was. From malloc.
+ * Returns 0 or a negative errno.
+ */
+int start_config_path(const struct options *options, char **path);
+
+/* The CPUs that may be used, and how many slots they make where nobody says another number. */
+unsigned start_cpus(void);
+unsigned start_auto_slots(void);
+/* How many slots: as told, as configured, or by that. */
 unsigned start_slots(const struct options *options, const struct config *config);
-/* How many threads one of so many slots may run: the CPUs that may be used, shared out; at least 1. */
-unsigned start_threads(unsigned slots);
 
 /* Whom the system's daemon runs as. */
 struct start_user {
@@ -39,13 +46,21 @@ struct start_user {
 int start_user(const struct config *config, struct start_user *user);
 
 /*
- * Makes the folders that are ours to make, checks that nobody else can put a socket in our place, and locks
- * each endpoint: until this process ends, however it ends. autostart: another one that already serves, or
- * just ceases to, is nothing wrong; it is waited for up to 3 s. Returns 0, 1 (autostart: another one answers
- * there), or a negative errno (-EBUSY: another one serves there).
+ * The listening sockets that a service manager has passed to us: *passed is from malloc, one for each of the
+ * configuration's endpoints, a descriptor or -1. One that no endpoint has is an error. Returns 0 or a
+ * negative errno.
  */
-int start_places(const struct options *options, const struct config *config, bool private_pool,
-                 bool autostart);
+int start_passed(const struct config *config, int **passed);
+
+/*
+ * Makes the folders that are ours to make, checks that nobody else can put a socket in our place, and locks
+ * each endpoint: until this process ends, however it ends. A place whose socket was passed is only checked
+ * and locked. autostart: another one that already serves, or just ceases to, is nothing wrong; it is waited
+ * for up to 3 s. Returns 0, 1 (autostart: another one answers there), or a negative errno (-EBUSY: another
+ * one serves there).
+ */
+int start_places(const struct options *options, const struct config *config, const int *passed,
+                 bool private_pool, bool autostart);
 
 /* Becomes that user for good, in all threads. On failure the process must end. Returns 0 or a negative errno.
  */

@@ -232,7 +232,8 @@ static const char *check_crew(const struct core *core, const struct crew *crew, 
     TAILQ_FOREACH (worker, &core->full, link)
         idle += worker->crew == crew;
     CHECK(idle == crew->workers, "a crew's workers do not add up");
-    CHECK(!crew->process || crew->workers + crew->starting <= slots_of(core), "a crew has too many workers");
+    uint32_t workers_most = slots_of(core) > crew->workers_before ? slots_of(core) : crew->workers_before;
+    CHECK(!crew->process || crew->workers + crew->starting <= workers_most, "a crew has too many workers");
     CHECK(now_ns < crew->not_before || !start_is_wanted(core, crew), "a worker is wanted and not asked for");
     const struct job *job;
     TAILQ_FOREACH (job, &crew->starved, starved_link)
@@ -262,7 +263,8 @@ static const char *check_crews(const struct core *core, uint32_t *chunks, int64_
         resting += worker->resting;
     CHECK(resting == core->resting_count, "the number of resting workers does not add up");
     CHECK(resting <= IDLE_PER_SLOT * slots_of(core), "too many workers rest");
-    CHECK(core->running <= slots_most(core), "more chunks run than there are slots");
+    CHECK(core->running <= slots_most(core) || core->running <= core->running_before,
+          "more chunks run than there are slots");
     return NULL;
 }
 

@@ -50,6 +50,8 @@ static int64_t late_ns(const struct chunk *chunk)
 static int64_t target_ns(const struct core *core, int64_t now_ns)
 {
     int64_t target_ns = core->config.chunk_target_ns;
+    if (core->stopped && target_ns > STOPPED_TARGET_NS)
+        target_ns = STOPPED_TARGET_NS;
     bool crowded = core->crowded_ns > now_ns - CROWDED_TARGETS * target_ns;
     return crowded ? target_ns / CROWDED_PART : target_ns;
 }
@@ -81,13 +83,8 @@ static void look_by(struct core *core, struct worker *worker, int64_t look_ns)
     RB_INSERT(worker_looks, &core->looks, worker);
 }
 
-/* Others have come: what was begun when there was nobody is looked at soon, too. */
-static void notice_crowd(struct core *core, int64_t now_ns)
+void chunks_look_soon(struct core *core, int64_t now_ns)
 {
-    bool was_alone = target_ns(core, now_ns) == core->config.chunk_target_ns;
-    core->crowded_ns = now_ns;
-    if (!was_alone)
-        return;
     struct worker_list *lists[] = {&core->hungry, &core->full, NULL};
     for (size_t i = 0; lists[i] != NULL; i++) {
         struct worker *worker;
@@ -96,6 +93,15 @@ static void notice_crowd(struct core *core, int64_t now_ns)
                 look_by(core, worker, now_ns + target_ns(core, now_ns));
         }
     }
+}
+
+/* Others have come: what was begun when there was nobody is looked at soon, too. */
+static void notice_crowd(struct core *core, int64_t now_ns)
+{
+    bool was_alone = target_ns(core, now_ns) == core->config.chunk_target_ns;
+    core->crowded_ns = now_ns;
+    if (was_alone)
+        chunks_look_soon(core, now_ns);
 }
 
 /*
@@ -428,6 +434,8 @@ struct chunk *chunks_dispatch(struct core *core, int64_t now_ns)
 /* Does somebody else wait for the slot of this job's chunk, or could its job use a free one? */
 static bool in_the_way(const struct core *core, const struct job *job)
 {
+    if (core->stopped)
+        return true; /* all wait for the end */
     if (core->runnable_jobs > (job->runnable && job->owner->runnable ? 1U : 0U))
         return true;
     return job->queued_items == 0 && slot_free(core) && worker_for(job) && !order_capped(job) &&

@@ -116,6 +116,19 @@ void settle_last_action(struct core *core)
         settle_last_end(core);
 }
 
+void core_configure(struct core *core, const struct core_config *config, int64_t now_ns)
+{
+    settle_last_action(core);
+    core->config.slots = config->slots;
+    core->config.chunk_target_ns = config->chunk_target_ns;
+    core->config.queued_bytes = config->queued_bytes;
+    core->config.guarantee_after_ns = config->guarantee_after_ns;
+    core->config.guarantee_max = config->guarantee_max;
+    core->running_before = core->running;
+    workers_configured(core, now_ns);
+    chunks_look_soon(core, now_ns);
+}
+
 void core_free(struct core *core)
 {
     if (core == NULL)
@@ -163,6 +176,19 @@ static struct owner *owner_get(struct core *core, uid_t uid, const struct owner_
     return owner;
 }
 
+static void set_limits(struct core *core, struct owner *owner, const struct owner_limits *limits)
+{
+    if (owner->limits.weight != limits->weight || owner->limits.slots != limits->slots)
+        owner->changed = core->changed = true; /* which matters from the next decision on */
+    owner->limits = *limits;
+}
+
+void core_session_limits(struct core *core, struct session *session, const struct owner_limits *limits)
+{
+    settle_last_action(core);
+    set_limits(core, session->owner, limits);
+}
+
 int core_session_open(struct core *core, uid_t uid, const struct owner_limits *limits, void *cookie,
                       struct session **session)
 {
@@ -173,9 +199,7 @@ int core_session_open(struct core *core, uid_t uid, const struct owner_limits *l
         free(s);
         return -ENOMEM;
     }
-    if (owner->limits.weight != limits->weight || owner->limits.slots != limits->slots)
-        owner->changed = core->changed = true; /* which matters from the next decision on */
-    owner->limits = *limits;
+    set_limits(core, owner, limits);
     s->owner = owner;
     s->cookie = cookie;
     RB_INIT(&s->jobs);

@@ -61,6 +61,12 @@ struct owner_limits {
 
 /* NULL when memory is short. */
 struct core *core_new(const struct core_config *config);
+/*
+ * From now on these hold: slots, chunk_target_ns, queued_bytes, guarantee_after_ns, guarantee_max; of the
+ * others those that core_new was given. Nothing that runs is touched: with fewer slots than chunks that run,
+ * nothing is begun until they are few enough. Further threads are the caller's to add.
+ */
+void core_configure(struct core *core, const struct core_config *config, int64_t now_ns);
 /* Frees everything, whatever is under way. NULL is accepted. */
 void core_free(struct core *core);
 
@@ -72,6 +78,9 @@ void core_free(struct core *core);
  */
 int core_session_open(struct core *core, uid_t uid, const struct owner_limits *limits, void *cookie,
                       struct session **session);
+
+/* What the session's owner may have has changed. */
+void core_session_limits(struct core *core, struct session *session, const struct owner_limits *limits);
 
 /* The client is gone: its jobs are dropped without a word, chunks in flight live on as orphans. Frees the
  * session. */
@@ -155,8 +164,10 @@ void core_job_cancel(struct core *core, struct job *job, int64_t now_ns);
  */
 void core_job_hold(struct core *core, struct job *job, bool paused, int64_t now_ns);
 
-/* The open job of that number in whichever session, or NULL; whose it is; what its session calls it. */
+/* The open job of that number in whichever session, or NULL; the number; whose it is; what its session calls
+ * it. */
 struct job *core_job_by_id(const struct core *core, uint64_t id);
+uint64_t core_job_number(const struct job *job);
 uid_t core_job_owner(const struct job *job);
 struct session *core_job_session(const struct job *job);
 uint64_t core_job_ref(const struct job *job);
@@ -234,6 +245,22 @@ int64_t core_deadline(const struct core *core);
 
 /* Does what time alone makes due (recalls, yields). Harmless at any time. */
 void core_tick(struct core *core, int64_t now_ns);
+
+/*** Stopping ***/
+
+/*
+ * For good, nothing is begun any more: what workers hold runs to its end, and what takes long is asked back.
+ * Jobs may still be opened, and wait.
+ */
+void core_stop(struct core *core, int64_t now_ns);
+
+/* What a session may still expect after core_stop. */
+enum core_rest {
+    REST_RUNS,  /* something of it runs, or is about to */
+    REST_WAITS, /* results that its client has to take first, or their worker to send; no slot is held */
+    REST_NONE,  /* nothing more */
+};
+enum core_rest core_session_rest(const struct session *session);
 
 /*** Actions ***/
 

@@ -1,6 +1,7 @@
 /*
- * Jobs that begin nothing more: held by their client for a while, or halted for good because an item has
- * failed. A halted job takes what its client still sends, and answers each item that was not begun.
+ * Jobs that begin nothing more: held by their client for a while, halted for good because an item has failed,
+ * or all of them because the daemon stops. A halted job takes what its client still sends, and answers each
+ * item that was not begun.
  */
 #include "daemon/core/internal.h"
 
@@ -72,4 +73,46 @@ void core_job_hold(struct core *core, struct job *job, bool paused, int64_t now_
     if (paused)
         chunks_call_back(core, job);
     order_update(core, job, now_ns);
+}
+
+void core_stop(struct core *core, int64_t now_ns)
+{
+    settle_last_action(core);
+    core->stopped = true;
+    struct job *job;
+    RB_FOREACH (job, job_ids, &core->jobs)
+        order_update(core, job, now_ns);
+    chunks_look_soon(core, now_ns);
+}
+
+/* Is there an item before this chunk that is not begun? Then its results cannot go out any more. */
+static bool is_cut_off(const struct job *job, const struct chunk *chunk)
+{
+    const struct segment *segment = TAILQ_FIRST(&job->segments);
+    return !job->options.unordered && segment != NULL && segment->first < chunk->first;
+}
+
+static enum core_rest job_rest(const struct job *job)
+{
+    enum core_rest rest = STAILQ_EMPTY(&job->ready) ? REST_NONE : REST_WAITS;
+    const struct chunk *chunk;
+    TAILQ_FOREACH (chunk, &job->chunks, job_link) {
+        if (chunk->worker != NULL && !chunk->parked)
+            return REST_RUNS;
+        if (chunk->worker != NULL && !is_cut_off(job, chunk))
+            rest = REST_WAITS;
+    }
+    return rest;
+}
+
+enum core_rest core_session_rest(const struct session *session)
+{
+    enum core_rest rest = REST_NONE;
+    struct job *job;
+    RB_FOREACH (job, job_refs, (struct job_refs *)&session->jobs) {
+        enum core_rest its = job_rest(job);
+        if (its < rest)
+            rest = its;
+    }
+    return rest;
 }

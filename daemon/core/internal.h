@@ -20,6 +20,8 @@ enum { WINDOW_DEFAULT = 4 << 20, QUEUE_DEPTH_DEFAULT = 32 };
 #define OVERRUN_NS INT64_C(2000000)
 /* While others wait a chunk takes this part of its target, and until so many targets after that. */
 enum { CROWDED_PART = 4, CROWDED_TARGETS = 10 };
+/* What a chunk should take at most when all wait for the daemon's end. */
+#define STOPPED_TARGET_NS INT64_C(10000000)
 
 /* Of processes; see struct core_config. */
 enum { FIRST_CREDIT_DEFAULT = 64 << 10, HEAD_CREDIT_DEFAULT = 1 << 20, WORKER_CHUNKS_DEFAULT = 100000 };
@@ -140,6 +142,8 @@ struct crew {
     struct worker_list stuffed; /* likewise, but with so many parked ones that they get heads only */
     TAILQ_HEAD(, job) starved;  /* jobs that could have a chunk run, were there an idle worker */
     uint32_t workers, starting; /* there; asked for and neither come nor failed */
+    uint32_t workers_before; /* both, when the number of slots was changed last: no more than these may exceed
+                                it */
     uint32_t sessions, jobs;
     uint32_t failures;  /* starts that failed, one after the other */
     int64_t not_before; /* the next start */
@@ -295,6 +299,7 @@ struct core {
     struct job_ids jobs;
     LIST_HEAD(, job) orphans;
     bool changed;                      /* an owner's limits have */
+    bool stopped;                      /* nothing is begun any more */
     TAILQ_HEAD(job_queue, job) outbox; /* jobs that may have something to tell their sessions */
     struct chunk_list controls;        /* chunks whose worker is to be told something */
     TAILQ_HEAD(, chunk) grants;        /* chunks whose worker is to be told of more credit */
@@ -309,8 +314,9 @@ struct core {
         resting; /* processes that hold nothing, the one that has longest first; by rest_link */
     struct worker_list stopping; /* to be told so, and forgotten */
     uint32_t resting_count;
-    uint32_t running; /* slots in use: by chunks, and lent to them */
-    uint32_t tokens;  /* the lent ones */
+    uint32_t running;        /* slots in use: by chunks, and lent to them */
+    uint32_t running_before; /* when their number was changed last: no more than these may exceed it */
+    uint32_t tokens;         /* the lent ones */
     uint32_t worker_count;
     uint32_t runnable_owners, runnable_jobs; /* owners in `runnable`, and runnable jobs of these */
     uint32_t capped_jobs, held_up_owners;
@@ -523,6 +529,8 @@ void worker_relist(struct core *core, struct worker *worker, int64_t now_ns);
 bool workers_next(struct core *core, struct action *action, int64_t now_ns);
 /* When time alone makes something of workers due. */
 int64_t workers_deadline(const struct core *core);
+/* The number of slots is another one: lets those go that rest and are too many for it. */
+void workers_configured(struct core *core, int64_t now_ns);
 /* Lets those go that have rested for long. */
 void workers_tick(struct core *core, int64_t now_ns);
 /* It is no longer there. */
@@ -545,6 +553,8 @@ void chunks_leave_worker(struct core *core, struct chunk *chunk, bool correct, i
 struct chunk *chunks_dispatch(struct core *core, int64_t now_ns);
 /* Asks for something to be sent to the chunk's worker, unless something as strong was. */
 void chunks_control(struct core *core, struct chunk *chunk, enum control control);
+/* Has all that runs and could stop between two items looked at soon. */
+void chunks_look_soon(struct core *core, int64_t now_ns);
 /* The worker is not looked at any more. */
 void chunks_stop_looking(struct core *core, struct worker *worker);
 /* Asks for all that the job has at workers: what was begun is to stop where it can, the rest to come back. */

@@ -582,6 +582,11 @@ struct job *core_job_by_id(const struct core *core, uint64_t id)
     return RB_FIND(job_ids, (struct job_ids *)&core->jobs, &key);
 }
 
+uint64_t core_job_number(const struct job *job)
+{
+    return job->id;
+}
+
 uid_t core_job_owner(const struct job *job)
 {
     return job->owner->uid;

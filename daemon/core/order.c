@@ -84,7 +84,8 @@ static double expected_results(const struct job *job)
 
 bool order_has_work(const struct core *core, const struct job *job)
 {
-    if (job->session == NULL || job->cancelled || job->queued_items == 0 || job->paused || job->crew == NULL)
+    if (job->session == NULL || job->cancelled || job->queued_items == 0 || job->paused ||
+        job->crew == NULL || core->stopped)
         return false;
     if (job->exact && !cut_is_due(job))
         return false;

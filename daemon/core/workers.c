@@ -242,10 +242,24 @@ void worker_relist(struct core *core, struct worker *worker, int64_t now_ns)
     set_resting(core, worker, resting, now_ns);
     if (!resting)
         return;
-    if (worker->ran >= core->config.worker_chunks || now_ns - worker->born_ns >= core->config.worker_age_ns)
+    if (worker->ran >= core->config.worker_chunks || now_ns - worker->born_ns >= core->config.worker_age_ns ||
+        crew->workers > slots_of(core))
         stop_worker(core, worker, now_ns);
     else if (core->resting_count > IDLE_PER_SLOT * slots_of(core))
         stop_worker(core, TAILQ_FIRST(&core->resting), now_ns);
+}
+
+void workers_configured(struct core *core, int64_t now_ns)
+{
+    struct crew *crew;
+    LIST_FOREACH (crew, &core->crews, link)
+        crew->workers_before = crew->workers + crew->starting;
+    struct worker *worker, *next;
+    for (worker = TAILQ_FIRST(&core->resting); worker != NULL; worker = next) {
+        next = TAILQ_NEXT(worker, rest_link);
+        if (worker->crew->workers > slots_of(core) || core->resting_count > IDLE_PER_SLOT * slots_of(core))
+            stop_worker(core, worker, now_ns);
+    }
 }
 
 void workers_tick(struct core *core, int64_t now_ns)

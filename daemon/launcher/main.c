@@ -6,11 +6,11 @@
 #include "daemon/launcher/account.h"
 #include "daemon/launcher/cgroup.h"
 #include "daemon/launcher/peer.h"
+#include "daemon/launcher/reading.h"
 #include "daemon/launcher/serve.h"
 #include "daemon/launcher/sockets.h"
 #include "daemon/launcher/tree.h"
 #include "daemon/log.h"
-#include "daemon/start.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -163,22 +163,6 @@ static int set_up_process(const struct arguments *arguments, int *signal_fd)
     return set_up_signals(signal_fd);
 }
 
-/*** The configuration ***/
-
-/* As pmapd reads it; a private pool has none. */
-static int read_config(const struct arguments *arguments, struct config *config)
-{
-    char error[CONFIG_ERROR_MAX] = "out of memory";
-    int rc = config_read(arguments->config ? arguments->config : START_CONFIG, config, error);
-    if (rc == -ENOENT && !arguments->config) {
-        snprintf(error, sizeof error, "out of memory");
-        rc = config_defaults(config);
-    }
-    if (rc < 0)
-        log_error("%s", error);
-    return rc;
-}
-
 /*** Control groups ***/
 
 /* The broker: who made the socket, if that is our parent still. Returns 0 when it has gone. */
@@ -235,6 +219,7 @@ static int serve(const struct arguments *arguments, const struct config *config,
                                        .signal_fd = signal_fd,
                                        .worker = arguments->worker,
                                        .policy = &policy,
+                                       .config_path = arguments->config,
                                        .sockets = &sockets,
                                        .groups = &groups};
     int rc;
@@ -259,10 +244,11 @@ static int serve(const struct arguments *arguments, const struct config *config,
 static int run(const struct arguments *arguments)
 {
     struct config config = {0};
+    char error[CONFIG_ERROR_MAX];
     int signal_fd = -1;
     int rc = set_up_process(arguments, &signal_fd);
-    if (rc == 0 && !arguments->private_pool)
-        rc = read_config(arguments, &config);
+    if (rc == 0 && !arguments->private_pool && (rc = reading_file(arguments->config, &config, error)) < 0)
+        log_error("%s", error);
     if (rc == 0) {
         rc = serve(arguments, arguments->private_pool ? NULL : &config, signal_fd);
         config_free(&config);

@@ -8,12 +8,18 @@
  *   IDENTIFY token, + a client's connection    CONTEXT token, context, uid; or REFUSED token, error, text
  *   START token, slot, + a client's connection STARTED token, worker, pid, uid, context; or REFUSED
  *   KILL worker                                EXITED worker, status
+ *   PING token                                 PONG token
+ *   RELOAD token                               RELOADED token, error, + a file: see below
  *                                              LISTENING uid, text (a path), + a listening socket
  *
  * LISTENING comes before an owner's first STARTED, and again when somebody removed the path: the new socket
  * is to be used in place of the old. EXITED comes once for each STARTED, whatever ended the worker, and all
  * that came of it is killed. A client's connection is the accepted end of a connection to a named stream
  * socket.
+ *
+ * RELOAD is for the system's daemon, and one at a time. By RELOADED the launcher goes by the configuration
+ * that is in the file (daemon/config_pack.h); or, with an error, by the old one, and in the file is a line
+ * for people.
  *
  * A context is an identity that workers can be shared within: uid, gid, groups, hard limits, niceness and the
  * CPUs that may be used, all as the kernel has them of the submitting process. The launcher numbers contexts
@@ -29,11 +35,15 @@ enum record_type {
     RECORD_IDENTIFY = 1,
     RECORD_START = 2,
     RECORD_KILL = 3,
+    RECORD_PING = 4,
+    RECORD_RELOAD = 5,
     RECORD_CONTEXT = 16,
     RECORD_LISTENING = 17,
     RECORD_STARTED = 18,
     RECORD_REFUSED = 19,
     RECORD_EXITED = 20,
+    RECORD_PONG = 21,
+    RECORD_RELOADED = 22,
 };
 
 enum { RECORD_TEXT_MAX = 216 };
@@ -47,7 +57,8 @@ struct record {
     uint32_t uid;
     int32_t pid;
     int32_t status;  /* EXITED: as from waitpid(2) */
-    int32_t error;   /* REFUSED: a positive errno; EPERM and EACCES are for ever, others may pass */
+    int32_t error;   /* REFUSED: a positive errno; EPERM and EACCES are for ever, others may pass; RELOADED:
+                        likewise, or 0 */
     uint32_t unused; /* 0 */
     char text[RECORD_TEXT_MAX]; /* NUL-terminated: REFUSED: why, for the client; LISTENING: the socket's path
                                  */

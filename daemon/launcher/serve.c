@@ -5,6 +5,7 @@
 #include "daemon/launcher/serve.h"
 
 #include "daemon/launcher/outbox.h"
+#include "daemon/launcher/reading.h"
 #include "daemon/launcher/records.h"
 #include "daemon/launcher/tree.h"
 #include "daemon/launcher/workers.h"
@@ -35,8 +36,10 @@ struct launcher {
     struct contexts contexts;
     struct workers workers;
     struct outbox outbox;
-    bool ending;      /* all are being killed */
-    int64_t sweep_ns; /* when to look for strays; INT64_MAX: there are none */
+    struct reading reading;
+    struct config *config; /* that was read again; NULL: none was */
+    bool ending;           /* all are being killed */
+    int64_t sweep_ns;      /* when to look for strays; INT64_MAX: there are none */
     int sweep_ms;
     struct pollfd *items;
     size_t item_room;
@@ -55,6 +58,12 @@ static int64_t now_ns(void)
 static bool has_groups(const struct launcher *l)
 {
     return l->options->groups->users >= 0;
+}
+
+/* Records that we owe the broker whatever it asks from now on. */
+static size_t owed(const struct launcher *l)
+{
+    return l->workers.starting_count + (l->reading.pid > 0);
 }
 
 /*** Answers ***/
@@ -97,12 +106,12 @@ static void identify(struct launcher *l, const struct record *request, int fd)
 /* The owner's socket; told to the broker when it is new. */
 static int prepare_socket(struct launcher *l, uid_t uid, const struct owner_socket **s)
 {
-    static struct log_limit limit = LOG_LIMIT(5, 60);
+    static struct log_limits limits = LOG_LIMITS(5, 30, 60);
     int fd;
     int rc = sockets_get(l->options->sockets, uid, s, &fd);
     if (rc < 0) {
-        log_limited(&limit, LOG_ERR, "cannot make the workers' socket of uid %u: %s", (unsigned)uid,
-                    strerror(-rc));
+        log_limited_of(&limits, uid, LOG_ERR, "cannot make the workers' socket of uid %u: %s", (unsigned)uid,
+                       strerror(-rc));
     } else if (fd >= 0) {
         struct record listening = {.type = RECORD_LISTENING, .uid = uid};
         snprintf(listening.text, sizeof listening.text, "%s", (*s)->path);
@@ -176,7 +185,7 @@ static void start(struct launcher *l, const struct record *request, int fd)
 /* What a starting child told; or one that is dead now, before it started for all that we know. */
 static void hear(struct launcher *l, struct worker *worker, bool dead)
 {
-    static struct log_limit limit = LOG_LIMIT(5, 60);
+    static struct log_limits limits = LOG_LIMITS(5, 30, 60);
     char text[RECORD_TEXT_MAX];
     int rc = workers_hear(&l->workers, worker, dead, now_ns(), text);
     if (rc > 0) {
@@ -189,7 +198,8 @@ static void hear(struct launcher *l, struct worker *worker, bool dead)
         outbox_put(&l->outbox, &started, -1);
     } else if (rc < 0) {
         if (!l->ending)
-            log_limited(&limit, LOG_WARNING, "uid %u: %s", (unsigned)worker->uid, text);
+            log_limited_of(&limits, worker->uid, LOG_WARNING, "no worker for uid %u: %s",
+                           (unsigned)worker->uid, text);
         refuse(l, worker->token, rc, text);
     }
 }
@@ -198,7 +208,7 @@ static void hear(struct launcher *l, struct worker *worker, bool dead)
 static void report_ended(struct launcher *l)
 {
     struct worker *worker;
-    while ((worker = TAILQ_FIRST(&l->workers.ended)) && outbox_room(&l->outbox) > l->workers.starting_count) {
+    while ((worker = TAILQ_FIRST(&l->workers.ended)) && outbox_room(&l->outbox) > owed(l)) {
         const struct record exited = {.type = RECORD_EXITED,
                                       .worker = worker->number,
                                       .pid = worker->pid,
@@ -209,12 +219,63 @@ static void report_ended(struct launcher *l)
     }
 }
 
+/*** The configuration ***/
+
+/* Returns 0, or -EPROTO: the broker must not ask. */
+static int reload(struct launcher *l, uint32_t token)
+{
+    if (!l->options->policy->config || l->reading.pid > 0)
+        return -EPROTO;
+    int rc = reading_start(&l->reading, l->options->config_path, token);
+    if (rc < 0) {
+        const struct record answer = {.type = RECORD_RELOADED, .token = token, .error = -rc};
+        outbox_put(&l->outbox, &answer, -1);
+    }
+    return 0;
+}
+
+/* Owners who have groups get their new limits at once, and not with their next worker. */
+static void apply_limits(struct launcher *l)
+{
+    static struct log_limits logged = LOG_LIMITS(5, 30, 60);
+    for (size_t i = 0; has_groups(l) && i < l->contexts.count; i++) {
+        const struct identity *who = &l->contexts.list[i]->identity;
+        struct limits limits;
+        int rc = policy_limits(l->options->policy, who, &limits);
+        if (rc == 0)
+            rc = cgroups_apply_limits(l->options->groups, who->uid, &limits);
+        if (rc < 0)
+            log_limited_of(&logged, who->uid, LOG_ERR,
+                           "cannot change the limits of the control group of uid %u: %s", (unsigned)who->uid,
+                           strerror(-rc));
+    }
+}
+
+/* The child that has read it has ended. */
+static void reloaded(struct launcher *l, int status)
+{
+    struct config *fresh = calloc(1, sizeof *fresh);
+    int rc = reading_end(&l->reading, status, fresh);
+    const struct record answer = {.type = RECORD_RELOADED, .token = l->reading.token, .error = -rc};
+    outbox_put(&l->outbox, &answer, l->reading.fd);
+    if (rc < 0) {
+        free(fresh);
+        return;
+    }
+    l->options->policy->config = fresh;
+    config_free(l->config);
+    free(l->config);
+    l->config = fresh;
+    apply_limits(l);
+}
+
 /*** Deaths ***/
 
-static bool is_worker(void *arg, pid_t pid)
+/* Is it no stray? */
+static bool is_ours(void *arg, pid_t pid)
 {
     struct launcher *l = arg;
-    return workers_of_pid(&l->workers, pid) != NULL;
+    return pid == l->reading.pid || workers_of_pid(&l->workers, pid) != NULL;
 }
 
 static bool is_none(void *arg, pid_t pid)
@@ -238,7 +299,7 @@ static void kill_worker(struct launcher *l, const struct worker *worker)
 static void sweep(struct launcher *l)
 {
     static struct log_limit limit = LOG_LIMIT(1, 60);
-    int left = tree_kill_strays(is_worker, l);
+    int left = tree_kill_strays(is_ours, l);
     bool emptied = !has_groups(l) || cgroups_sweep(l->options->groups) == 0;
     l->sweep_ns = left == 0 && emptied ? INT64_MAX : now_ns() + l->sweep_ms * MS;
     l->sweep_ms = l->sweep_ms < SWEEP_MOST_MS ? 2 * l->sweep_ms : SWEEP_MOST_MS;
@@ -253,6 +314,8 @@ static bool reap(struct launcher *l)
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct worker *worker = workers_of_pid(&l->workers, pid);
+        if (pid == l->reading.pid)
+            reloaded(l, status);
         l->sweep_ns = 0;
         l->sweep_ms = SWEEP_MS;
         if (!worker)
@@ -286,8 +349,14 @@ static void clear_signals(int fd)
 
 static int handle(struct launcher *l, const struct record *request, int fd)
 {
+    const struct record pong = {.type = RECORD_PONG, .token = request->token};
     struct worker *worker;
     switch (request->type) {
+    case RECORD_PING:
+        outbox_put(&l->outbox, &pong, -1);
+        return 0;
+    case RECORD_RELOAD:
+        return reload(l, request->token);
     case RECORD_IDENTIFY:
         identify(l, request, fd);
         return 0;
@@ -307,7 +376,7 @@ static int handle(struct launcher *l, const struct record *request, int fd)
 /* May another request be taken? Its answers, and those that starts still owe, must have their places. */
 static bool has_room(const struct launcher *l)
 {
-    return outbox_room(&l->outbox) >= l->workers.starting_count + ROOM_FOR_ONE;
+    return outbox_room(&l->outbox) >= owed(l) + ROOM_FOR_ONE;
 }
 
 /* Takes requests, for a while. Returns 0, -EPIPE (the broker has gone) or what is wrong with it. */
@@ -440,6 +509,8 @@ int launcher_serve(const struct launcher_options *options)
         outbox_clear(&l->outbox);
         workers_free(&l->workers);
         contexts_free(&l->contexts);
+        config_free(l->config);
+        free(l->config);
         free(l->items);
         free(l);
     }

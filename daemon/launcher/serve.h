@@ -10,10 +10,12 @@
 #include "daemon/launcher/sockets.h"
 
 struct launcher_options {
-    int socket;         /* to the broker; it does not block */
-    int signal_fd;      /* SIGCHLD, which is blocked, comes out of it */
-    const char *worker; /* absolute path of pmap-worker */
-    const struct policy *policy;
+    int socket;              /* to the broker; it does not block */
+    int signal_fd;           /* SIGCHLD, which is blocked, comes out of it */
+    const char *worker;      /* absolute path of pmap-worker */
+    struct policy *policy;   /* its configuration is replaced when the file is read again, the new one being
+                                ours until the end */
+    const char *config_path; /* absolute, or NULL: the system's */
     struct sockets *sockets;
     struct cgroups *groups; /* that workers are put into, if there are any */
 };

@@ -72,8 +72,58 @@ static int find_programs(char launcher[PATH_MAX], char worker[PATH_MAX])
     return length > 0 && length < PATH_MAX ? 0 : failed(folder, ENAMETOOLONG);
 }
 
+/*** Environment ***/
+
+/* Is this variable, as in environ, one that a service manager means for its own child only? */
+static bool is_services(const char *variable)
+{
+    static const char *const names[] = {"NOTIFY_SOCKET",
+                                        "WATCHDOG_USEC",
+                                        "WATCHDOG_PID",
+                                        "LISTEN_FDS",
+                                        "LISTEN_PID",
+                                        "LISTEN_FDNAMES",
+                                        "MAINPID",
+                                        "INVOCATION_ID",
+                                        "SYSTEMD_EXEC_PID",
+                                        "FDSTORE",
+                                        "RUNTIME_DIRECTORY",
+                                        "STATE_DIRECTORY",
+                                        "CACHE_DIRECTORY",
+                                        "LOGS_DIRECTORY",
+                                        "MANAGERPID",
+                                        "MEMORY_PRESSURE_WATCH",
+                                        "CREDENTIALS_DIRECTORY",
+                                        "CONFIGURATION_DIRECTORY",
+                                        "MEMORY_PRESSURE_WRITE"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t length = strlen(names[i]);
+        if (strncmp(variable, names[i], length) == 0 && variable[length] == '=')
+            return true;
+    }
+    return false;
+}
+
+/* The launcher's environment: ours without that. From malloc, the strings being environ's; NULL when memory
+ * is short. */
+static char **make_environment(void)
+{
+    size_t count = 0, kept = 0;
+    while (environ[count])
+        count++;
+    char **made = calloc(count + 1, sizeof *made);
+    for (size_t i = 0; made && i < count; i++) {
+        if (!is_services(environ[i]))
+            made[kept++] = environ[i];
+    }
+    return made;
+}
+
+/*** Starting ***/
+
 /* Only calls that are safe in a child. Does not return. */
-static _Noreturn void execute(char *const arguments[], int launchers_end, int status)
+static _Noreturn void execute(char *const arguments[], char *const environment[], int launchers_end,
+                              int status)
 {
     const struct sigaction standard = {.sa_handler = SIG_DFL};
     sigset_t none;
@@ -87,7 +137,7 @@ static _Noreturn void execute(char *const arguments[], int launchers_end, int st
             sigaction(signal, &standard, NULL); /* some cannot be changed and need not be */
         sigemptyset(&none);
         if (sigprocmask(SIG_SETMASK, &none, NULL) == 0)
-            execv(arguments[0], arguments);
+            execve(arguments[0], arguments, environment);
     }
     int error = errno;
     ssize_t n = write(status, &error, sizeof error);
@@ -109,12 +159,19 @@ static int read_status(int fd)
 static int start(char *const arguments[], int launchers_end, pid_t *out)
 {
     int status[2];
-    if (pipe2(status, O_CLOEXEC) < 0)
-        return failed("cannot start pmap-launcher", errno);
+    char **environment = make_environment();
+    if (!environment)
+        return failed("cannot start pmap-launcher", ENOMEM);
+    int error = pipe2(status, O_CLOEXEC) < 0 ? errno : 0;
+    if (error != 0) {
+        free(environment);
+        return failed("cannot start pmap-launcher", error);
+    }
     pid_t pid = fork();
     if (pid == 0)
-        execute(arguments, launchers_end, status[1]);
-    int error = pid < 0 ? errno : 0;
+        execute(arguments, environment, launchers_end, status[1]);
+    error = pid < 0 ? errno : 0;
+    free(environment);
     close(status[1]);
     if (error == 0 && (error = read_status(status[0])) != 0) {
         while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)

@@ -11,7 +11,8 @@
  * Forks and executes the pmap-launcher beside this program, or where it is installed. To be called before
  * there are threads, a context of ZeroMQ, or anything that the launcher should not have: it gets descriptors
  * 0 to 2 and the socket, and signals as a program expects them. It keeps who it is: so root's pmapd calls
- * this before it gives up its privileges. config_path: as given on the command line (relative to the present
+ * this before it gives up its privileges. What a service manager has put into our environment for us alone is
+ * left out of its. config_path: as given on the command line (relative to the present
  * directory), or NULL. *socket: our end (close-on-exec) for records.h; its end of file is the launcher's end.
  * Returns 0 or a negative errno, which was logged; *socket and *pid are then untouched.
  */

@@ -83,6 +83,8 @@ bool daemon_lives(struct arena *a, struct daemon *d);
 long daemon_rss_kb(const struct daemon *d);
 /* Its memory is within bounds now, or soon is. */
 bool daemon_is_small(struct arena *a);
+/* How many lines its log has. */
+unsigned daemon_log_lines(const struct daemon *d);
 /* Prints its log as comments. */
 void daemon_print_log(const struct daemon *d);
 

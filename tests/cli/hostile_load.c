@@ -310,6 +310,23 @@ static bool run_churn(struct arena *a)
            status_at_most(a, "held_bytes", 0);
 }
 
+/* Who breaks the protocol again and again fills no log. */
+static bool run_log_flood(struct arena *a)
+{
+    enum { SESSIONS = 300, LINES_MOST = 10 };
+    unsigned before = daemon_log_lines(&a->daemon);
+    for (unsigned i = 0; i < SESSIONS; i++) {
+        struct peer *p = peer_new(a);
+        bool ok =
+            p != NULL && peer_send_bytes(p, "\x91\xff", 2) && peer_await_error(p, NULL, PERR_PROTOCOL, NULL);
+        peer_free(p);
+        if (!ok)
+            return complain(a, "session %u", i);
+    }
+    unsigned lines = daemon_log_lines(&a->daemon) - before;
+    return lines <= LINES_MOST || complain(a, "%d sessions make %u lines in the log", SESSIONS, lines);
+}
+
 const struct attack load_attacks[] = {
     {"PING, 20,000 times", .run = run_pings},
     {"questions whose answers nobody reads", .run = run_unread_answers},
@@ -324,5 +341,6 @@ const struct attack load_attacks[] = {
     {"sessions in a hurry", .run = run_hasty},
     {"sessions in a hurry, without libzmq", .run = run_hasty_raw},
     {"jobs that are left as soon as they run", .run = run_churn},
+    {"sessions that only break the protocol, and the log", .run = run_log_flood},
     {NULL},
 };

@@ -1,8 +1,14 @@
 # The daemon's life: how it starts, whom it refuses to share a place with, how it ends, and what its clients then see.
 load helper
 
+# patience SECONDS: a configuration file with this stop_timeout, and its name.
+patience() {
+    printf '[daemon]\nstop_timeout = %s\n' "$1" >"$T/patience.conf"
+    echo "$T/patience.conf"
+}
+
 @test "SIGTERM under load ends it within its limit, and the clients are told" {
-    start_daemon
+    start_daemon -c "$(patience 1s)"
     yes 1000 | head -n 50 >items
     background pmapc map --reconnect 0 -j 1 sleep <items >out1 2>err1
     local sleeping=$PID
@@ -46,6 +52,70 @@ load helper
         ended "$DAEMON" 0
         forget_daemon "$DAEMON"
     done
+}
+
+@test "SIGTERM: what runs may end, and its results arrive; nothing else is begun" {
+    start_daemon
+    mkfifo in
+    exec 8<>in
+    background pmapc map echo <in >out2 2>err2
+    local waiting=$PID
+    echo one >&8
+    until_true 20 [ -s out2 ]
+    background pmapc map -- sh -c 'touch began.$0; until [ -e go.$0 ]; do sleep 0.02; done; echo $0' ::: 1 2 3 4 >out 2>err
+    local job=$PID
+    until_true 20 [ -e began.1 -a -e began.2 ]
+    kill -TERM "$DAEMON"
+    # Who has nothing running is told at once; so is who comes now; the daemon stays for the others.
+    ended $waiting 3
+    cp err err1
+    cp err2 err
+    complains 'stopping'
+    expect 3 pmapc map echo ::: a
+    complains 'stopping'
+    gone "$DAEMON" && fail "it has not waited"
+    touch go.2
+    always 10 kill -0 "$DAEMON"
+    touch go.1
+    ended $job 3
+    [ "$(cat out)" = $'1\n2' ] || fail "what was done has not arrived"
+    ended "$DAEMON" 0
+    forget_daemon "$DAEMON"
+    [ ! -e began.3 ] || fail "a further item was begun"
+}
+
+@test "SIGTERM: short items keep nobody waiting, nor does a client that does not read" {
+    start_daemon -c "$(patience 30s)"
+    background_sh "pmapc map -- sleep < <(env --default-signal=PIPE yes 0.05) >out 2>err"
+    local short=$PID
+    mkfifo nobody
+    exec 7<>nobody # and nobody reads it
+    background_sh "pmapc map echo < <(env --default-signal=PIPE yes 2) >nobody 2>err2"
+    local stuck=$PID
+    until_true 20 status_is jobs 2 items_done '>=1000'
+    local before=$EPOCHREALTIME
+    kill -TERM "$DAEMON"
+    ended "$DAEMON" 0
+    ((${EPOCHREALTIME/./} - ${before/./} < 3000000 * SCALE)) || fail "that took long"
+    forget_daemon "$DAEMON"
+    ended $short 3
+    kill -KILL $stuck
+    ended $stuck 137
+}
+
+@test "a second SIGTERM ends it at once, and what runs with it" {
+    start_daemon -c "$(patience 30s)"
+    background pmapc map -- sleep ::: 1000 >out 2>err
+    until_true 20 status_is busy 1
+    kill -TERM "$DAEMON"
+    always 10 kill -0 "$DAEMON"
+    local before=$EPOCHREALTIME
+    kill -INT "$DAEMON"
+    ended "$DAEMON" 0
+    ((${EPOCHREALTIME/./} - ${before/./} < 2000000 * SCALE)) || fail "that took long"
+    forget_daemon "$DAEMON"
+    ended $PID 3
+    complains 'stopping'
 }
 
 @test "SIGINT and SIGHUP end a private daemon as well" {

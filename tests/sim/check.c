@@ -39,6 +39,11 @@ static unsigned borrowed(const struct world *world, const struct ledger *ledger,
     return count;
 }
 
+unsigned daemon_slots_of(const struct world *world, const struct owner *owner)
+{
+    return holders(world, NULL, owner) + borrowed(world, NULL, owner);
+}
+
 /* What is held by a job that is halted is asked back. */
 static void check_halted(struct world *world, const struct worker_model *worker)
 {
@@ -82,7 +87,8 @@ static unsigned check_slots(struct world *world)
         if (ledger->running > ledger->job->options.slots && ledger->job->options.slots > 0)
             broken(world, "slots", "job %" PRIu64 " runs on %u slots of at most %u", ledger->id,
                    ledger->running, ledger->job->options.slots);
-        if (owner->running > owner->limits.slots && owner->limits.slots > 0)
+        if (owner->running > owner->limits.slots && owner->limits.slots > 0 &&
+            owner->running > owner->used_before)
             broken(world, "owner's slots", "owner %u runs on %u slots of at most %u", owner->uid,
                    owner->running, owner->limits.slots);
     }
@@ -90,7 +96,10 @@ static unsigned check_slots(struct world *world)
     unsigned most = slots;
     if (world->config.guarantee_after_ns > 0)
         most += world->config.guarantee_max > 0 ? world->config.guarantee_max : slots;
-    if (used > most)
+    world->used = used;
+    if (used < world->used_before)
+        world->used_before = used;
+    if (used > most && used > world->used_before)
         broken(world, "slots", "%u chunks run, and %u are used of %u slots, of at most %u", busy, used, slots,
                most);
     world->slots_free = used < slots ? slots - used : 0;
@@ -142,7 +151,8 @@ static bool may_wait(const struct world *world, const struct ledger *ledger)
 {
     const struct owner *owner = ledger->job->client->owner;
     uint32_t slots = ledger->job->options.slots;
-    if (ledger->paused || may_grow(ledger) || (ledger->job->process && !ledger->connection->has_crew))
+    if (world->stopping || ledger->paused || may_grow(ledger) ||
+        (ledger->job->process && !ledger->connection->has_crew))
         return true;
     if (ledger->parked > 0)
         return true; /* what the core makes of that is its own affair; that the job ends is looked at */
@@ -235,18 +245,34 @@ static void check_patience(struct world *world, unsigned idle)
         if (!worker->handle || !first)
             continue;
         if (!first->asked && !first->ledger->job->exact && first->count - first->done > 1 &&
-            later(first->begun_ns, others_wait_ns(world, first->ledger)) < long_ago)
+            later(later(first->begun_ns, world->configured_ns), others_wait_ns(world, first->ledger)) <
+                long_ago)
             broken(world, "yield", "chunk %" PRIu64 " has run for %.3f ms on worker %u, and others wait",
                    first->chunk, (double)(world->now_ns - first->begun_ns) / 1e6, i);
         for (const struct given *given = first + 1; given < worker->given + worker->given_count; given++) {
             if (!given->parked && !given->asked &&
-                later(later(given->given_ns, first->begun_ns), world->idle_ns) < long_ago &&
+                later(later(given->given_ns, first->begun_ns), later(world->idle_ns, world->configured_ns)) <
+                    long_ago &&
                 !at_cap(given->ledger))
                 broken(world, "recall",
                        "chunk %" PRIu64 " waits behind chunk %" PRIu64
                        " on worker %u, which has run for %.3f ms",
                        given->chunk, first->chunk, i, (double)(world->now_ns - first->begun_ns) / 1e6);
         }
+    }
+}
+
+/* A daemon that stops asks what takes long to end between two items. */
+static void check_stopping(struct world *world)
+{
+    int64_t patience_ns = 4 * 10 * NS_PER_MS + 20 * NS_PER_MS;
+    for (unsigned i = 0; world->stopping && i < world->worker_count; i++) {
+        const struct given *first = worker_runs(world->workers[i]);
+        if (first && world->workers[i]->handle && !first->asked && !first->ledger->job->exact &&
+            first->count - first->done > 1 &&
+            later(first->begun_ns, world->stopped_ns) < world->now_ns - patience_ns)
+            broken(world, "stop", "chunk %" PRIu64 " has run for %.3f ms since the daemon was to stop",
+                   first->chunk, (double)(world->now_ns - world->stopped_ns) / 1e6);
     }
 }
 
@@ -362,6 +388,7 @@ void check_turn(struct world *world)
     unsigned idle = check_slots(world);
     check_conservation(world, idle);
     check_patience(world, idle);
+    check_stopping(world);
     check_guarantee(world);
     check_lent(world);
     if (world->steps % world->check_every != 0)

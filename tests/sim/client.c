@@ -12,6 +12,8 @@
 
 static void produce(struct world *world, struct sim_job *job);
 static void take(struct world *world, void *target, uint64_t argument);
+static void lose(struct world *world, struct client *client, int64_t away_ns);
+static void connect_event(struct world *world, void *target, uint64_t argument);
 
 static uint64_t id_of(const struct sim_job *job)
 {
@@ -456,6 +458,11 @@ static bool client_receive(struct world *world, struct packet *packet)
     struct connection *connection = packet->link->end;
     struct client *client = connection->client;
     struct sim_job *job = &client->jobs[packet->ref]; /* our own numbers come back */
+    if (connection->open && packet->type == PACKET_STOPPING) {
+        trace(world, "told to go", client->number, 0, 0);
+        lose(world, client, client->away_ns > 20 * NS_PER_MS ? client->away_ns : 20 * NS_PER_MS);
+        return false;
+    }
     if (!connection->open || job->state != JOB_RUNNING)
         return false;
     trace(world, message_name(packet->type), id_of(job), packet->first,
@@ -488,18 +495,12 @@ static bool client_receive(struct world *world, struct packet *packet)
 
 /*** Connections ***/
 
-static void connect_event(struct world *world, void *target, uint64_t argument);
-
-static void lose_event(struct world *world, void *target, uint64_t argument)
+/* The client has lost its connection, and comes back after a while. */
+static void lose(struct world *world, struct client *client, int64_t away_ns)
 {
-    struct client *client = target;
     struct connection *connection = client->connection;
-    if (!connection->open || connection->number != argument)
-        return;
-    trace(world, "lose", client->number, 0, 0);
     connection->open = false;
     connection->down.cut = true;
-    connection->up.cut = random_chance(&world->random, 50);
     link_send(world, &connection->up, packet_new(world, PACKET_GONE));
     for (unsigned i = 0; i < client->job_count; i++) {
         struct sim_job *job = &client->jobs[i];
@@ -514,7 +515,18 @@ static void lose_event(struct world *world, void *target, uint64_t argument)
             job_over(world, job, JOB_ENDED); /* cancelled, and now there is nobody to say so */
         world->resumes++;
     }
-    after(world, client->away_ns, connect_event, client, 0);
+    after(world, away_ns, connect_event, client, 0);
+}
+
+static void lose_event(struct world *world, void *target, uint64_t argument)
+{
+    struct client *client = target;
+    struct connection *connection = client->connection;
+    if (!connection->open || connection->number != argument)
+        return;
+    trace(world, "lose", client->number, 0, 0);
+    connection->up.cut = random_chance(&world->random, 50);
+    lose(world, client, client->away_ns);
 }
 
 static void connect_event(struct world *world, void *target, uint64_t argument)

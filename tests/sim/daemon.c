@@ -2,6 +2,7 @@
  * The glue around the core in the simulation: packets in, actions out, ticks when they are due; see daemon.h.
  */
 #include "tests/sim/daemon.h"
+#include "tests/sim/life.h"
 #include "tests/sim/plan.h"
 
 #include <errno.h>
@@ -139,7 +140,7 @@ static void job_message(struct world *world, struct connection *connection, stru
     }
 }
 
-static void close_session(struct world *world, struct connection *connection)
+void daemon_close_session(struct world *world, struct connection *connection)
 {
     if (!connection->session)
         return;
@@ -189,10 +190,12 @@ bool daemon_receive(struct world *world, struct packet *packet)
 {
     struct connection *connection = packet->link->end;
     trace(world, "daemon gets", connection->client->number, packet->type, packet->ref);
-    if (packet->type == PACKET_HELLO)
+    if (packet->type == PACKET_HELLO && world->stopping)
+        life_refuse(world, connection);
+    else if (packet->type == PACKET_HELLO)
         open_session(world, connection);
     else if (packet->type == PACKET_GONE)
-        close_session(world, connection);
+        daemon_close_session(world, connection);
     else if (connection->session && packet->type == MSG_OPEN)
         open_job(world, connection, packet);
     else if (connection->session)
@@ -368,13 +371,14 @@ static void act_on_worker(struct world *world, const struct action *action)
 
 /*** Starting ***/
 
-/* target: whose process it is; NULL: a thread. */
+/* target: whose process it is; NULL: a thread. argument: does it fail (the last bit), and in which of the
+ * daemon's lives it was asked for. */
 static void start_event(struct world *world, void *target, uint64_t argument)
 {
     struct owner *owner = target;
-    if (world->closing)
+    if (world->closing || argument >> 1 != world->life_number)
         return;
-    if (argument == 0) {
+    if ((argument & 1) == 0) {
         plan_worker(world, owner);
         return;
     }
@@ -408,7 +412,7 @@ static void start_worker(struct world *world, const struct action *action)
     bool fails = world->deaths_left > 0 && random_chance(&world->random, world->fails);
     world->deaths_left -= fails;
     int64_t delay_ns = (int64_t)random_scale(&world->random, 10000, 20 * NS_PER_MS);
-    after(world, delay_ns, start_event, owner, fails);
+    after(world, delay_ns, start_event, owner, world->life_number << 1 | fails);
 }
 
 static void act_once(struct world *world, const struct action *action)
@@ -423,7 +427,7 @@ static void act_once(struct world *world, const struct action *action)
         act_on_worker(world, action);
 }
 
-static void act(struct world *world)
+void daemon_act(struct world *world)
 {
     struct action action;
     unsigned count = 0;
@@ -458,6 +462,13 @@ static void schedule_tick(struct world *world)
     after(world, deadline - world->now_ns, tick_event, NULL, (uint64_t)deadline);
 }
 
+void daemon_turn_event(struct world *world, void *target, uint64_t argument)
+{
+    (void)target;
+    (void)argument;
+    daemon_turn(world, true);
+}
+
 static void late_event(struct world *world, void *target, uint64_t argument)
 {
     (void)target;
@@ -482,9 +493,11 @@ void daemon_turn(struct world *world, bool force)
     if (random_chance(&world->random, 1))
         core_tick(world->core, world->now_ns); /* harmless at any time */
     if (!late)
-        act(world);
+        daemon_act(world);
     else
         after(world, NS_PER_MS, late_event, NULL, 0);
+    if (world->stopping && !late && !world->failed)
+        life_turn(world);
     schedule_tick(world);
     check_turn(world);
 }

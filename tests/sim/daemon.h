@@ -59,6 +59,12 @@ bool daemon_from_worker(struct world *world, struct packet *packet);
  */
 void daemon_turn(struct world *world, bool force);
 
+/* daemon_turn, to be scheduled. */
+void daemon_turn_event(struct world *world, void *target, uint64_t argument);
+/* Lets the core's actions out, and no more. */
+void daemon_act(struct world *world);
+void daemon_close_session(struct world *world, struct connection *connection);
+
 /* A new worker is there, which may be a process that was asked for. */
 void daemon_add_worker(struct world *world, struct worker_model *worker);
 
@@ -86,6 +92,9 @@ void ledger_opened(struct world *world, struct ledger *ledger, const struct acti
 void ledger_credit(struct world *world, struct ledger *ledger, uint64_t bytes);
 
 /*** check.c ***/
+
+/* Workers that hold something of this owner's, and what is lent to these. */
+unsigned daemon_slots_of(const struct world *world, const struct owner *owner);
 
 /* Promises that are seen from the whole state, once all actions are out. */
 void check_turn(struct world *world);

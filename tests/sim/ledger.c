@@ -195,6 +195,8 @@ void ledger_chunk(struct world *world, struct worker_model *worker, const struct
         ledger->id = action->work.job;
     if (!ledger->open || ledger->cancelled || ledger->id != action->work.job)
         broken(world, "chunks", "chunk %" PRIu64 " of a job that is not open", action->chunk);
+    if (world->stopping)
+        broken(world, "stop", "chunk %" PRIu64 " is given by a daemon that stops", action->chunk);
     if (ledger->halted)
         broken(world, "halt", "chunk %" PRIu64 " of a job that is halted", action->chunk);
     if (ledger->paused)

@@ -19,7 +19,7 @@ struct link {
 };
 
 /* What is not a message of the protocol: the news that the other side is there or gone. */
-enum { PACKET_HELLO = 200, PACKET_GONE = 201 };
+enum { PACKET_HELLO = 200, PACKET_GONE = 201, PACKET_STOPPING = 202 };
 
 struct packet {
     LIST_ENTRY(packet) entry;

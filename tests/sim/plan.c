@@ -3,6 +3,8 @@
  */
 #include "tests/sim/plan.h"
 
+#include "tests/sim/life.h"
+
 #include <stdlib.h>
 
 /* How large a history may become. */
@@ -269,12 +271,6 @@ static void make_crews(struct world *world)
     }
 }
 
-static uint32_t slots_with_guarantee(const struct core_config *config)
-{
-    uint32_t above = config->guarantee_max > 0 ? config->guarantee_max : config->slots;
-    return config->slots + (config->guarantee_after_ns > 0 ? above : 0);
-}
-
 void plan_random(struct world *world)
 {
     struct random *r = &world->random;
@@ -290,11 +286,7 @@ void plan_random(struct world *world)
     world->lazy = random_chance(r, 25) ? (unsigned)random_between(r, 1, 90) : 0;
     world->check_every = scale.items <= 40 ? 1 : scale.items <= 300 ? 7 : 61;
     unsigned threads = world->processes ? draw_processes(world) : 0;
-    struct core_config config = world->config;
-    if (world->fault == FAULT_POOL_SLOTS)
-        config.slots = slots_with_guarantee(&config) + 1;
-    if (world->fault == FAULT_GUARANTEE)
-        config.guarantee_after_ns = 0;
+    struct core_config config = life_config(world);
     world->core = core_new(&config);
     if (!world->core) {
         broken(world, "memory", "core_new");
@@ -316,4 +308,5 @@ void plan_random(struct world *world)
         draw_client(world, &scale);
     for (unsigned i = 0; i < clients; i++)
         client_start(world, world->clients[i]);
+    life_plan(world);
 }

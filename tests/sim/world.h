@@ -53,7 +53,9 @@ enum {
     X(LEND_UNASKED, "lend-unasked", "lend")                                                                  \
     X(POOL_SLOTS, "pool-slots", "slots")                                                                     \
     X(GUARANTEE, "guarantee", "guarantee")                                                                   \
-    X(WEIGHT, "weight", "fair share")
+    X(WEIGHT, "weight", "fair share")                                                                        \
+    X(STOP, "stop", "stop")                                                                                  \
+    X(RECONFIGURE, "reconfigure", "slots")
 
 enum fault {
 #define X(name, text, promise) FAULT_##name,
@@ -65,10 +67,12 @@ enum fault {
 struct owner {
     uid_t uid;
     struct owner_limits limits;
-    uint32_t open_jobs;  /* at the daemon */
-    uint32_t running;    /* chunks that hold a slot, orphans included; counted anew at each check */
-    int64_t unserved_ns; /* since when it could run something and has nothing running; INT64_MAX: not */
-    int64_t busy_ns;     /* slot time, as the workers spent it */
+    uint32_t open_jobs;   /* at the daemon */
+    uint32_t running;     /* chunks that hold a slot, orphans included; counted anew at each check */
+    uint32_t used_before; /* slots that it could use when its cap was changed: more than the cap, but for
+                             these, is wrong */
+    int64_t unserved_ns;  /* since when it could run something and has nothing running; INT64_MAX: not */
+    int64_t busy_ns;      /* slot time, as the workers spent it */
     /* Where there are processes: */
     struct crew *crew;
     unsigned starting;       /* asked for, and neither come nor failed */
@@ -109,11 +113,18 @@ struct world {
     struct worker_model *graves; /* those */
     unsigned slots_free;         /* as of the last check */
     unsigned slots_above;        /* that the guarantee may still give, likewise */
-    int64_t idle_ns;             /* since when a worker has been idle; INT64_MAX: none is */
-    unsigned workers_here;       /* that the core knows of */
-    struct ledger *ledgers;      /* of all opened jobs, the latest first */
-    struct packet_list packets;  /* that are on their way */
-    uint64_t batches;            /* of the world's own that somebody holds */
+    unsigned used;               /* slots, likewise */
+    unsigned used_before;        /* … when their number was changed, or what is left of that */
+    int64_t configured_ns;       /* when it was */
+    struct random life;          /* of what happens to the daemon; see life.h */
+    bool stopping;               /* it begins nothing, since stopped_ns, and until stop_by_ns at most */
+    int64_t stopped_ns, stop_by_ns;
+    uint64_t life_number;       /* how often it has begun anew */
+    int64_t idle_ns;            /* since when a worker has been idle; INT64_MAX: none is */
+    unsigned workers_here;      /* that the core knows of */
+    struct ledger *ledgers;     /* of all opened jobs, the latest first */
+    struct packet_list packets; /* that are on their way */
+    uint64_t batches;           /* of the world's own that somebody holds */
 
     enum fault fault;
     bool verbose;

@@ -223,6 +223,26 @@ static void test_limit(void **state)
     assert_string_equal(taken(), "");
 }
 
+/* One who floods hides no other's lines, and many together do not go on for ever. */
+static void test_limit_of_each(void **state)
+{
+    struct log_limits limits = LOG_LIMITS(2, 5, 3600);
+
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        log_limited_of(&limits, 1000, LOG_WARNING, "flood %d", i);
+    assert_string_equal(text_of(strchr(taken(), '\n') + 1), "flood 1\n");
+    log_limited_of(&limits, 1001, LOG_WARNING, "another");
+    assert_string_equal(text_of(taken()), "another\n");
+    log_limited_of(&limits, 1000 + LOG_UIDS, LOG_WARNING, "at the same place"); /* its count is used up */
+    assert_string_equal(taken(), "");
+    for (unsigned i = 2; i < 30; i++)
+        log_limited_of(&limits, 1000 + i, LOG_WARNING, "many");
+    const char *second = strchr(taken(), '\n');
+    assert_non_null(second);
+    assert_string_equal(text_of(second + 1), "many\n"); /* with the three before, five */
+}
+
 static struct log_limit shared = LOG_LIMIT(LINES, 3600);
 
 static void *write_lines(void *arg)
@@ -280,6 +300,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_long_lines, capture, release),
         cmocka_unit_test_setup_teardown(test_keeps_errno, capture, release),
         cmocka_unit_test_setup_teardown(test_limit, capture, release),
+        cmocka_unit_test_setup_teardown(test_limit_of_each, capture, release),
         cmocka_unit_test_setup_teardown(test_threads, capture, release),
     };
 

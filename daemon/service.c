@@ -1,0 +1,143 @@
+/* What a service manager is told, by libsystemd; see service.h. */
+#include "daemon/service.h"
+
+#ifdef HAVE_SYSTEMD
+
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+/* That nobody was told is nothing that could be done about. */
+
+void service_ready(const char *status)
+{
+    (void)sd_notifyf(0, "READY=1\nSTATUS=%s", status);
+}
+
+void service_reloading(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    long long us = now.tv_sec * 1000000LL + now.tv_nsec / 1000;
+    (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld\nSTATUS=reading the configuration", us);
+}
+
+void service_stopping(const char *status)
+{
+    (void)sd_notifyf(0, "STOPPING=1\nSTATUS=%s", status);
+}
+
+void service_status(const char *status)
+{
+    (void)sd_notifyf(0, "STATUS=%s", status);
+}
+
+int64_t service_watchdog_ns(void)
+{
+    uint64_t us = 0;
+    if (sd_watchdog_enabled(0, &us) <= 0 || us > INT64_MAX / 1000)
+        return 0;
+    return (int64_t)us * 1000;
+}
+
+void service_alive(void)
+{
+    (void)sd_notify(0, "WATCHDOG=1");
+}
+
+/* Fills in the path. Returns 0, or -EINVAL for what is no listening stream socket of the file system. */
+static int read_socket(int fd, struct service_socket *out)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNSPEC};
+    socklen_t size = sizeof name;
+    if (sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0 ||
+        getsockname(fd, (struct sockaddr *)&name, &size) < 0 || size <= sizeof name.sun_family ||
+        size > sizeof name || name.sun_path[0] != '/')
+        return -EINVAL;
+    size_t room = size - offsetof(struct sockaddr_un, sun_path);
+    size_t length = strnlen(name.sun_path, room);
+    if (length >= sizeof out->path)
+        return -EINVAL;
+    out->fd = fd;
+    memcpy(out->path, name.sun_path, length);
+    out->path[length] = '\0';
+    return 0;
+}
+
+int service_sockets(struct service_socket **sockets, size_t *count)
+{
+    int given = sd_listen_fds(1); /* which makes them close-on-exec, and the variables go */
+    *sockets = NULL;
+    *count = 0;
+    if (given <= 0) {
+        if (given < 0)
+            log_error("cannot take the sockets that were passed: %s", strerror(-given));
+        return given;
+    }
+    struct service_socket *list = calloc((size_t)given, sizeof *list);
+    if (list == NULL) {
+        log_error("out of memory");
+        return -ENOMEM;
+    }
+    for (int i = 0; i < given; i++) {
+        int fd = SD_LISTEN_FDS_START + i, flags = fcntl(fd, F_GETFL);
+        if (read_socket(fd, &list[i]) < 0 || flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+            log_error(
+                "descriptor %d, which was passed as a socket to listen at, is no listening stream socket of "
+                "the file system",
+                fd);
+            free(list);
+            return -EINVAL;
+        }
+    }
+    *sockets = list;
+    *count = (size_t)given;
+    return 0;
+}
+
+#else
+
+void service_ready(const char *status)
+{
+    (void)status;
+}
+
+void service_reloading(void)
+{
+}
+
+void service_stopping(const char *status)
+{
+    (void)status;
+}
+
+void service_status(const char *status)
+{
+    (void)status;
+}
+
+int64_t service_watchdog_ns(void)
+{
+    return 0;
+}
+
+void service_alive(void)
+{
+}
+
+int service_sockets(struct service_socket **sockets, size_t *count)
+{
+    *sockets = NULL;
+    *count = 0;
+    return 0;
+}
+
+#endif
