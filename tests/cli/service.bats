@@ -164,7 +164,7 @@ task_gone() {
     until_true 20 told READY=1
     local which pid before count=1
     for which in broker launcher; do
-        background pmapc map -- sleep ::: "98765.$$" >out 2>err
+        background pmapc map --reconnect 0 -- sleep ::: "98765.$$" >out 2>err
         until_true 20 eval '! task_gone'
         pid=$(served_by)
         [ $which = broker ] || pid=$(launcher_of "$pid")
