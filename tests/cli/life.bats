@@ -16,7 +16,7 @@ patience() {
     local burning=$PID
     mkfifo in
     exec 8<>in
-    background pmapc map --reconnect 2 echo <in >out3 2>err3
+    background pmapc map --reconnect 0 echo <in >out3 2>err3
     local waiting=$PID
     echo one >&8
     until_true 20 [ -s out3 ]
@@ -44,7 +44,7 @@ patience() {
     local round
     for round in $(seq 8); do
         start_daemon
-        background_sh "pmapc map --reconnect 2 echo < <(env --default-signal=PIPE yes 2) >/dev/null 2>err"
+        background_sh "pmapc map --reconnect 0 echo < <(env --default-signal=PIPE yes 2) >/dev/null 2>err"
         until_true 20 status_is jobs 1 items_done '>=1000'
         kill -TERM "$DAEMON"
         ended $PID 3
@@ -90,7 +90,7 @@ patience() {
     local short=$PID
     mkfifo nobody
     exec 7<>nobody # and nobody reads it
-    background_sh "pmapc map --reconnect 2 echo < <(env --default-signal=PIPE yes 2) >nobody 2>err2"
+    background_sh "pmapc map --reconnect 0 echo < <(env --default-signal=PIPE yes 2) >nobody 2>err2"
     local stuck=$PID
     until_true 20 status_is jobs 2 items_done '>=1000'
     local before=$EPOCHREALTIME
@@ -135,7 +135,7 @@ patience() {
     local first=$PID
     mkfifo in
     exec 8<>in
-    background pmapc map --reconnect 2 echo <in >out2 2>err2
+    background pmapc map --reconnect 0 echo <in >out2 2>err2
     echo one >&8
     until_true 20 [ -s out2 ]
     until_true 20 status_is jobs 2 busy 1 items_done 1
