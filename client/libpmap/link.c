@@ -79,9 +79,6 @@ int pool_lost(pmap *pool, int error, const char *format, ...)
     if (pool->reconnect_ns == 0)
         return pool_fail(pool, error, "%s", text);
     pool_say(pool, error, "%s", text);
-    if (pool->spare)
-        received_clear(
-            pool->spare); /* what told us may be in it still, and the next greeting is to come there */
     int64_t now_ns = clock_ns();
     /* A daemon that comes back and is lost again before it was of any use has no more time by that: else a
      * job that brings daemons down would bring each of them down. */
