@@ -158,10 +158,15 @@ void cgroups_init(struct cgroups *groups)
     LIST_INIT(&groups->owners);
 }
 
-/* Makes one of the two for a daemon and moves it there. Returns the folder or a negative errno. */
+/*
+ * Makes one of the two for a daemon and moves it there: a new one if possible, for kernels (seen: Debian's
+ * 6.1.0-50, and 6.18) kill what is born by clone3 into another group than its parent's, if one of the two was
+ * killed before and the other was not. Returns the folder or a negative errno.
+ */
 static int settle(int own, const char *name, pid_t pid, char why[CGROUP_WHY_MAX])
 {
     char number[NUMBER_ROOM];
+    unlinkat(own, name, AT_REMOVEDIR);
     int folder = make_folder(own, name);
     if (folder < 0)
         return fail(why, folder, "cannot make the group '%s': %s", name, strerror(-folder));
@@ -325,10 +330,10 @@ static void hand_over(int folder, int inner, uid_t uid)
         fchownat(folder, "cgroup.procs", 0, same, 0);
 }
 
-/* The folder that it is to be born into, or a negative errno. */
+/* The folder that it is to be born into, or a negative errno. Not one that was there: see settle. */
 static int make_worker(const struct cgroups *g, const struct cgroup_owner *owner, const char *name)
 {
-    int folder = make_folder(owner->folder, name);
+    int folder = remove_group(owner->folder, name) ? make_folder(owner->folder, name) : -EBUSY;
     if (folder < 0)
         return folder;
     /* Counts for each group in it, and the killing of one as a whole. */

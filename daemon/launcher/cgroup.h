@@ -7,7 +7,7 @@
  *     users/u<uid>/        an owner: weight, memory and number of processes as the configuration has them
  *       w<number>/         a worker and all that comes of it, killed at one stroke
  *         worker/          the worker itself
- *         e<pid>/          the items of one of its pmap-execs, which makes it (daemon/worker/exec/group.h)
+ *         e<n>/            the items of one of its pmap-execs, which makes it (daemon/worker/exec/group.h)
  *
  * Root writes all of it; its owner may make groups below w<number> and move his processes about there, not
  * out of it. We ourselves move nothing but the two daemons at the start: workers are born into their group.

@@ -7,19 +7,27 @@
 #define PMAP_GROUP_H
 
 #include <limits.h>
+#include <stdbool.h>
 
 struct group {
-    int folder; /* for clone3(2); -1: there is none */
+    int folder;  /* for clone3(2); -1: there is none */
+    bool killed; /* nothing more may be born into it: see group.c */
     char path[PATH_MAX];
 };
 
-/* Makes it if that may be. */
-void group_init(struct group *group);
+/*
+ * Takes one that no other of the worker's pmap-execs has, or makes it; if that may be. It stays when we end,
+ * for the next one: what the kernel remembers of a group that was removed can be a lot.
+ */
+void group_take(struct group *group);
+
+/*
+ * Where it was killed, and all in it is gone, takes another. To be called before something is born. Returns
+ * whether there is another now.
+ */
+bool group_renew(struct group *group);
 
 /* Kills all that is in it. What is not: see tree.h. */
-void group_kill(const struct group *group);
-
-/* Removes it. */
-void group_end(struct group *group);
+void group_kill(struct group *group);
 
 #endif

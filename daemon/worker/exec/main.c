@@ -114,7 +114,7 @@ static int begin(struct job *job, const struct kind *kind)
 {
     job->link.socket = HOST_SOCKET;
     int rc = own_descriptors();
-    group_init(&job->spawner.group);
+    group_take(&job->spawner.group);
     if (rc == 0)
         rc = tree_init();
     if (rc == 0)
@@ -123,7 +123,7 @@ static int begin(struct job *job, const struct kind *kind)
         snprintf(job->bad, sizeof job->bad, "cannot run commands: %s", strerror(-rc));
         return -1;
     }
-    usage_init(job->spawner.group.folder >= 0 ? job->spawner.group.path : NULL);
+    usage_watch(&job->spawner.group);
     output_init(&job->output, &job->link, job->live);
     return kind->start(job);
 }
@@ -166,6 +166,5 @@ int main(int argc, char **argv)
     if (rc < 0)
         link_bad(&job.link, job.bad);
     kind->stop(&job);
-    group_end(&job.spawner.group);
     return rc < 0 ? 1 : 0;
 }

@@ -124,7 +124,7 @@ static void end_begin(struct run *r, int64_t grace_ns, int64_t now)
 }
 
 /* Returns as tree_kill does. */
-static bool kill_all(const struct job *job)
+static bool kill_all(struct job *job)
 {
     group_kill(&job->spawner.group);
     return tree_kill();

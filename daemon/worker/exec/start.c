@@ -1,6 +1,7 @@
 /* Starting a process for an item, and saying in words why that does not work. */
 #include "daemon/worker/exec/clock.h"
 #include "daemon/worker/exec/run.h"
+#include "daemon/worker/exec/usage.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -54,6 +55,8 @@ int run_start(struct job *job, char **argv, char *const *envp, bool varies, bool
     char *path = varies ? varying : job->spawner.path;
     /* What was found before may have gone, or have come in another place. */
     bool remembered = !varies && *path;
+    if (group_renew(&job->spawner.group))
+        usage_watch(&job->spawner.group);
     int rc = remembered ? 0 : spawn_find(argv[0], path);
     if (rc == 0)
         rc = start_once(job, argv, envp, path, feed, process);

@@ -9,20 +9,25 @@
 
 enum { FILE_MAX = 8 << 10 };
 
-static const char *items_group;
+static const struct group *items;
 static struct oom oom; /* when it was last looked at */
 
-void usage_init(const char *group)
+static void look(void)
 {
-    items_group = group;
-    oom_read(&oom, items_group);
+    oom_read(&oom, items->folder >= 0 ? items->path : NULL);
+}
+
+void usage_watch(const struct group *group)
+{
+    items = group;
+    look();
 }
 
 const char *usage_out_of_memory(void)
 {
     static char text[OOM_TEXT_MAX];
     struct oom before = oom;
-    oom_read(&oom, items_group);
+    look();
     return oom_text(&before, &oom, text);
 }
 

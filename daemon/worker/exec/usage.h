@@ -5,11 +5,14 @@
 #ifndef PMAP_USAGE_H
 #define PMAP_USAGE_H
 
+#include "daemon/worker/exec/group.h"
+
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Looks at the kernel's counts for the first time. group: the items' control group (kept), or NULL: ours. */
-void usage_init(const char *group);
+/* Looks at the kernel's counts for the first time: of the items' control group (kept) or, where there is
+ * none, ours. */
+void usage_watch(const struct group *group);
 
 /*
  * Has the out-of-memory killer been at work since the last time this was asked? What to say of it, static;
