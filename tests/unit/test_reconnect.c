@@ -206,6 +206,31 @@ static void time_is_up(void **state)
     stop(fake, pool);
 }
 
+/* Each daemon that the job comes to goes down with it. */
+static void brings_all_down(struct fake *fake)
+{
+    uint64_t ref;
+    for (bool there = fake_welcome(fake, 1, 1); there; there = fake_welcome_back(fake)) {
+        if (!opens(fake, 0, "ab", &ref))
+            return;
+        fake_die(fake);
+        fake_rise(fake);
+    }
+}
+
+static void never_of_use(void **state)
+{
+    (void)state;
+    pmap *pool;
+    pmap_result r;
+    struct fake *fake = start(brings_all_down, 300, &pool);
+    pmap_job *job = open_job(pool, NULL, "ab", true);
+    assert_int_equal(pmap_wait_take(job, LONG_MS, &r), -ECONNRESET);
+    assert_says(pool, "was not back within 0.3 s");
+    assert_true(pmap_get_info(pool)->losses > 1);
+    stop(fake, pool);
+}
+
 static void cancelled_meanwhile(void **state)
 {
     (void)state;
@@ -530,6 +555,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(goes_on),
         cmocka_unit_test(time_is_up),
+        cmocka_unit_test(never_of_use),
         cmocka_unit_test(cancelled_meanwhile),
         cmocka_unit_test(refused_in_passing),
         cmocka_unit_test(upgraded_too_far),
