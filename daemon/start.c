@@ -270,7 +270,7 @@ int start_passed(const struct config *config, int **passed)
         return rc;
     while (config->endpoints[endpoints])
         endpoints++;
-    int *list = calloc(endpoints, sizeof *list);
+    int *list = calloc(endpoints + 1, sizeof *list);
     if (!list)
         rc = failed("taking the sockets that were passed", ENOMEM);
     for (size_t i = 0; list && i < endpoints; i++)

@@ -234,11 +234,16 @@ static int reload(struct launcher *l, uint32_t token)
     return 0;
 }
 
-/* Owners who have groups get their new limits at once, and not with their next worker. */
+/* Groups get their new limits at once: the broker's, and owners' not only with their next worker. */
 static void apply_limits(struct launcher *l)
 {
     static struct log_limits logged = LOG_LIMITS(5, 30, 60);
-    for (size_t i = 0; has_groups(l) && i < l->contexts.count; i++) {
+    if (!has_groups(l))
+        return;
+    int broker_rc = cgroups_limit_broker(l->options->groups, l->config->queued_bytes);
+    if (broker_rc < 0)
+        log_error("cannot change the broker's limit of memory: %s", strerror(-broker_rc));
+    for (size_t i = 0; i < l->contexts.count; i++) {
         const struct identity *who = &l->contexts.list[i]->identity;
         struct limits limits;
         int rc = policy_limits(l->options->policy, who, &limits);
