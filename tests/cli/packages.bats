@@ -47,7 +47,9 @@ field() {
         grep -qx "/usr/share/doc/$name/copyright" all
         grep -qx "/usr/share/doc/$name/changelog.Debian.gz" all
     done
-    [[ $(field pmapd Depends) == *libc6*libzmq5*sysusers* ]] || [[ $(field pmapd Depends) == *sysusers*libc6*libzmq5* ]] || fail "$(field pmapd Depends)"
+    for name in systemd-sysusers libpam-runtime libc6 libzmq5; do
+        [[ $(field pmapd Depends) == *"$name"* ]] || fail "$name is not in: $(field pmapd Depends)"
+    done
     [[ $(field libpmap0 Depends) == *libc6*libzmq5* ]] || fail "$(field libpmap0 Depends)"
     [[ $(field libpmap-dev Depends) == *"libpmap0 (= $version)"* ]] || fail "$(field libpmap-dev Depends)"
     [[ $(field pmapd Provides) == "pmapc (= $version)" ]] || fail "$(field pmapd Provides)"
@@ -127,6 +129,38 @@ enabled() {
     [ ! -s left ] || fail "left: $(cat left)"
     [ -z "$(find root/var/lib/systemd -name '*pmap*' 2>/dev/null)" ]
     grep -q '^pmapd:' root/etc/passwd # see postrm
+}
+
+# calls SCRIPT ARGUMENT...: what a script of pmapd's calls where systemd runs, a line each, in the file `called`.
+calls() {
+    : >called
+    expect 0 unshare --mount sh -c 'mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && exec "$@"' sh \
+        env PATH="$T/stubs:$PATH" "$PMAP_SOURCE/systemd/debian/pmapd/$1" "${@:2}"
+}
+
+@test "where systemd runs the daemon is started, restarted on an upgrade with its socket left open, and stopped" {
+    [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null || skip "there is no /run of one's own to be had"
+    mkdir stubs
+    local name
+    for name in systemctl deb-systemd-helper deb-systemd-invoke systemd-sysusers systemd-tmpfiles; do
+        printf '#!/bin/sh\necho "%s $*" >>%s\n' $name "$T/called" >stubs/$name
+        chmod 755 stubs/$name
+    done
+    calls postinst configure ''
+    head -n 1 called | same <(echo 'systemd-sysusers pmapd.conf')
+    grep -E '^(systemctl|deb-systemd-invoke)' called |
+        diff - <(printf '%s\n' 'systemctl --system daemon-reload' 'deb-systemd-invoke start pmapd.socket pmapd.service')
+    calls prerm upgrade 0.1.0-2
+    [ ! -s called ] || fail "the old daemon is to serve until the new one is there: $(cat called)"
+    calls postrm upgrade 0.1.0-2
+    [ ! -s called ] || fail "$(cat called)"
+    calls postinst configure 0.1.0-1
+    grep -E '^(systemctl|deb-systemd-invoke)' called |
+        diff - <(printf '%s\n' 'systemctl --system daemon-reload' 'deb-systemd-invoke restart pmapd.service')
+    calls prerm remove
+    diff called <(echo 'deb-systemd-invoke stop pmapd.service pmapd.socket')
+    calls postrm remove
+    diff called <(echo 'systemctl --system daemon-reload')
 }
 
 @test "maintainer scripts are well formed" {
