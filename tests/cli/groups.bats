@@ -18,7 +18,8 @@ prepare() {
 tidy() {
     local folder
     for folder in users supervisor broker .; do
-        [ -z "${GROUP:-}" ] || gone_group "$GROUP/$folder" || { echo "left behind: $GROUP/$folder"; return 1; }
+        # Whoever has just been killed may be there for a moment yet.
+        [ -z "${GROUP:-}" ] || until_true 10 gone_group "$GROUP/$folder" 2>/dev/null || { echo "left behind: $GROUP/$folder"; return 1; }
     done
 }
 
