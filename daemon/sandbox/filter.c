@@ -55,6 +55,7 @@ static const int allowed[] = {
     SCMP_SYS(epoll_ctl),
     SCMP_SYS(epoll_wait),
     SCMP_SYS(epoll_pwait),
+    SCMP_SYS(epoll_pwait2),
     SCMP_SYS(eventfd2),
     SCMP_SYS(nanosleep),
     SCMP_SYS(clock_nanosleep),
@@ -97,6 +98,7 @@ static const int allowed[] = {
     SCMP_SYS(getgid),
     SCMP_SYS(getegid),
     SCMP_SYS(getrusage),
+    SCMP_SYS(sysinfo), /* qsort(3) of much */
     SCMP_SYS(getrandom),
     SCMP_SYS(umask),
 };

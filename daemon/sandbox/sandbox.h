@@ -7,15 +7,18 @@
  * It is entered while there is one thread: later ones are born in it, ZeroMQ's included; one that was there
  * already would be left outside. What holds then, where the kernel has it (what it has not is said at debug
  * level):
- * - No capability, in none of the sets, and of root's pmapd none in the bounding set either; no new
- * privileges.
- * - Files: of root's pmapd the root directory is empty and read-only, home directories and all else being
- * gone from view (its own mount namespace). Landlock lets nothing be opened, made or removed, save that the
- *   sockets' own files may be renamed and removed where that is asked for.
- * - System calls: those of an allow-list (filter.c). Others fail with EPERM, and those with which one breaks
- *   out or in, execve(2) and ptrace(2) among them, end the process with SIGSYS. No process can be made, no
- *   memory be made executable, no socket be made but one to tell the service manager something, and no signal
- *   be sent.
+ *
+ * Capabilities: none in any set, and of root's pmapd none in the bounding set either; no new privileges.
+ *
+ * Files: of root's pmapd the root directory is empty and read-only, home directories and all else being gone
+ * from view (its own mount namespace). Landlock lets nothing be opened, made or removed, save that the
+ * sockets' own files may be renamed and removed where that is asked for.
+ *
+ * System calls: those of an allow-list (filter.c). Others fail with EPERM, and those with which one breaks
+ * out or in, execve(2) and ptrace(2) among them, end the process with SIGSYS. No process can be made, no
+ * memory be made executable, no socket be made but one to tell the service manager something, and no signal
+ * be sent.
+ *
  * What is open stays open. Builds with sanitizers have no filter, no Landlock and no empty root: reports are
  * written to files, by other processes.
  */
