@@ -9,50 +9,10 @@
  * stone cannot be sent again. A block is kept for as long as one record of it is wanted; as the daemon runs
  * items nearly in order, the number of such blocks is about that of the chunks in flight.
  */
-#include "client/libpmap/replay.h"
+#include "client/libpmap/block.h"
 
 #include <errno.h>
 #include <stdlib.h>
-
-struct block {
-    TAILQ_ENTRY(block) link;
-    struct batch *batch; /* NULL: a stone */
-    uint64_t first, end; /* indices of its items */
-    uint64_t kept;       /* cost of those that were not taken */
-    uint32_t got, taken; /* how many; `got` without order only */
-    uint32_t words;      /* of each bitmap; 0: ordered, or one large item's single bit */
-    uint64_t bits[];     /* without order: `got`, then `taken` */
-};
-
-static uint64_t *got_bits(struct block *b)
-{
-    return b->bits;
-}
-
-static uint64_t *taken_bits(struct block *b)
-{
-    return b->bits + b->words;
-}
-
-static bool bit_of(const uint64_t *bits, uint32_t i)
-{
-    return bits[i / 64] >> (i % 64) & 1;
-}
-
-static void bit_set(uint64_t *bits, uint32_t i)
-{
-    bits[i / 64] |= UINT64_C(1) << (i % 64);
-}
-
-static void bit_clear(uint64_t *bits, uint32_t i)
-{
-    bits[i / 64] &= ~(UINT64_C(1) << (i % 64));
-}
-
-static uint32_t block_count(const struct block *b)
-{
-    return (uint32_t)(b->end - b->first);
-}
 
 void replay_init(struct replay *r, bool unordered, size_t batch_size, uint32_t ranges_max)
 {
@@ -75,7 +35,7 @@ void replay_skip(struct replay *r, const struct range *skips, uint32_t count)
     jump(r, &r->wanted, &r->wanted_skip);
 }
 
-static void cursor_to(struct replay *r, struct block *b)
+void replay_cursor_to(struct replay *r, struct block *b)
 {
     r->cursor.block = b;
     r->cursor.record = 0;
@@ -85,8 +45,10 @@ static void cursor_to(struct replay *r, struct block *b)
 
 static void remove_block(struct replay *r, struct block *b)
 {
+    struct block *after = TAILQ_NEXT(b, link);
     if (r->cursor.block == b)
-        cursor_to(r, TAILQ_NEXT(b, link));
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): nothing is in a list twice, so it is there still */
+        replay_cursor_to(r, after);
     if (r->hint == b)
         r->hint = NULL;
     if (r->filling == b)
@@ -118,8 +80,7 @@ static bool is_finished(const struct replay *r, const struct block *b)
     return b != r->filling && b->taken == count && (!r->unordered || b->got == count);
 }
 
-/* Gives back what a block that has just changed does not need any more. May free it, and neighbours. */
-static void settle(struct replay *r, struct block *b)
+void replay_settle(struct replay *r, struct block *b)
 {
     if (!is_finished(r, b))
         return;
@@ -148,7 +109,7 @@ static void settle(struct replay *r, struct block *b)
         b->batch = NULL;
         r->stones++;
         if (r->cursor.block == b)
-            cursor_to(r, b);
+            replay_cursor_to(r, b);
     }
 }
 
@@ -165,7 +126,7 @@ static struct block *add_block(struct replay *r, struct batch *batch, uint32_t c
     b->first = b->end = r->total;
     TAILQ_INSERT_TAIL(&r->blocks, b, link);
     if (!r->cursor.block)
-        cursor_to(r, b);
+        replay_cursor_to(r, b);
     return b;
 }
 
@@ -175,7 +136,7 @@ static void close_filling(struct replay *r)
     struct block *b = r->filling;
     r->filling = NULL;
     if (b)
-        settle(r, b);
+        replay_settle(r, b);
 }
 
 /* A chain of pieces with a copy of the item; NULL when memory is short. */
@@ -280,7 +241,7 @@ static bool seek(struct replay *r)
         struct block *after = TAILQ_NEXT(b, link);
         if (!after)
             return false;
-        cursor_to(r, after);
+        replay_cursor_to(r, after);
     }
 }
 
@@ -364,8 +325,7 @@ bool replay_next(struct replay *r, bool inlined, struct slice *items, uint64_t *
     return true;
 }
 
-/* The block of this index, a stone perhaps; NULL when there is none any more. */
-static struct block *find(struct replay *r, uint64_t index)
+struct block *replay_find(struct replay *r, uint64_t index)
 {
     struct block *b = r->hint && r->hint->first <= index ? r->hint : TAILQ_FIRST(&r->blocks);
     while (b && b->end <= index)
@@ -382,7 +342,7 @@ static struct block *find(struct replay *r, uint64_t index)
  */
 static bool all_are(struct replay *r, uint64_t first, uint64_t end, int got, int taken)
 {
-    struct block *b = find(r, first);
+    struct block *b = replay_find(r, first);
     while (first < end) {
         if (!b || !b->batch || b->first > first)
             return false;
@@ -404,14 +364,14 @@ int replay_got(struct replay *r, uint64_t first, uint32_t count, bool *again)
         return -EPROTO;
     bool seen = false;
     while (first < end) {
-        struct block *b = find(r, first);
+        struct block *b = replay_find(r, first);
         for (; first < end && first < b->end; first++) {
             uint32_t i = (uint32_t)(first - b->first);
             bit_set(got_bits(b), i);
             b->got++;
             seen |= bit_of(taken_bits(b), i);
         }
-        settle(r, b); /* it may have been taken before */
+        replay_settle(r, b); /* it may have been taken before */
     }
     *again = seen;
     return 0;
@@ -419,7 +379,7 @@ int replay_got(struct replay *r, uint64_t first, uint32_t count, bool *again)
 
 bool replay_has_got(struct replay *r, uint64_t index)
 {
-    struct block *b = find(r, index);
+    struct block *b = replay_find(r, index);
     return !b || !b->batch || bit_of(got_bits(b), (uint32_t)(index - b->first));
 }
 
@@ -427,7 +387,7 @@ bool replay_is_taken(struct replay *r, uint64_t index)
 {
     if (!r->unordered)
         return index < r->wanted;
-    struct block *b = find(r, index);
+    struct block *b = replay_find(r, index);
     if (!b)
         return index < r->total;
     return !b->batch || bit_of(taken_bits(b), (uint32_t)(index - b->first));
@@ -463,7 +423,7 @@ static int taken_in_order(struct replay *r, uint32_t count, uint64_t *cost)
         r->wanted += n;
         count -= n;
         jump(r, &r->wanted, &r->wanted_skip);
-        settle(r, b);
+        replay_settle(r, b);
     }
     *cost = sum;
     return 0;
@@ -482,7 +442,7 @@ int replay_taken(struct replay *r, uint64_t first, uint32_t count, uint64_t *cos
     if (first > r->total || count > r->total - first || !all_are(r, first, end, 1, 0))
         return -EINVAL;
     while (first < end) {
-        struct block *b = find(r, first);
+        struct block *b = replay_find(r, first);
         uint64_t part = 0;
         for (; first < end && first < b->end; first++) {
             uint32_t i = (uint32_t)(first - b->first);
@@ -493,7 +453,7 @@ int replay_taken(struct replay *r, uint64_t first, uint32_t count, uint64_t *cos
         b->kept -= part;
         r->kept -= part;
         sum += part;
-        settle(r, b);
+        replay_settle(r, b);
     }
     *cost = sum;
     return 0;
@@ -511,148 +471,4 @@ uint64_t replay_wanted(const struct replay *r)
                 return b->first + i;
     }
     return r->total;
-}
-
-/* Adds [from, to) to what is done, joined to the range before it where they touch; false when there are
- * `most`. */
-static bool list_range(struct range *ranges, uint32_t *count, uint32_t most, uint64_t from, uint64_t to)
-{
-    if (*count > 0 && from <= ranges[*count - 1].to) {
-        if (to > ranges[*count - 1].to)
-            ranges[*count - 1].to = to;
-        return true;
-    }
-    if (*count >= most)
-        return false;
-    ranges[(*count)++] = (struct range){from, to};
-    return true;
-}
-
-/* Lists the block's runs of taken records and sets `got` to what the daemon will not be asked for again. */
-static void list_block(struct replay *r, struct block *b, uint64_t wanted, uint32_t most)
-{
-    uint32_t count = block_count(b);
-    b->got = 0;
-    for (uint32_t i = 0; i < count;) {
-        bool taken = bit_of(taken_bits(b), i);
-        uint32_t from = i;
-        while (i < count && bit_of(taken_bits(b), i) == taken)
-            i++;
-        bool listed = taken && (b->first + i <= wanted ||
-                                list_range(r->ranges, &r->range_count, most, b->first + from, b->first + i));
-        for (uint32_t k = from; k < i; k++)
-            (listed ? bit_set : bit_clear)(got_bits(b), k);
-        if (listed)
-            b->got += i - from;
-    }
-}
-
-/* Lists the ranges that are skipped anyway and begin before `until`. */
-static void list_skips(struct replay *r, uint32_t *next, uint64_t wanted, uint64_t until)
-{
-    for (; *next < r->skip_count && r->skips[*next].from < until; ++*next)
-        if (r->skips[*next].to > wanted)
-            list_range(r->ranges, &r->range_count, UINT32_MAX, r->skips[*next].from, r->skips[*next].to);
-}
-
-const struct range *replay_done(const struct replay *r, uint32_t *count)
-{
-    if (r->ranges) {
-        *count = r->range_count;
-        return r->ranges;
-    }
-    /* Ordered, or nothing was taken yet: what is skipped is all, and lies wholly before or behind `wanted`.
-     */
-    uint32_t passed = r->wanted_skip;
-    *count = r->skip_count - passed;
-    return *count > 0 ? r->skips + passed : NULL;
-}
-
-/* Lists all that is done behind the first index wanted: from the blocks, and what is skipped. */
-static int list_done(struct replay *r)
-{
-    size_t room = (size_t)r->ranges_max + r->skip_count;
-    if (!r->ranges && !(r->ranges = malloc(room * sizeof *r->ranges)))
-        return -ENOMEM;
-    uint64_t wanted = replay_wanted(r);
-    /* These have to be listed, whatever else there is room for. */
-    uint32_t reserved = r->stones + r->skip_count, next = 0;
-    struct block *b;
-    r->range_count = 0;
-    TAILQ_FOREACH (b, &r->blocks, link) {
-        uint32_t before = next;
-        list_skips(r, &next, wanted, b->first);
-        reserved -= next - before;
-        if (b->batch) {
-            list_block(r, b, wanted, r->ranges_max > reserved ? r->ranges_max - reserved : 0);
-            continue;
-        }
-        reserved--;
-        if (b->end > wanted)
-            list_range(r->ranges, &r->range_count, UINT32_MAX, b->first, b->end);
-    }
-    list_skips(r, &next, wanted, UINT64_MAX);
-    return 0;
-}
-
-int replay_rewind(struct replay *r)
-{
-    int rc = r->unordered ? list_done(r) : 0;
-    if (rc < 0)
-        return rc;
-    struct block *b = TAILQ_FIRST(&r->blocks);
-    r->only = false;
-    cursor_to(r, b);
-    if (b && !r->unordered) {
-        uint32_t skip = (uint32_t)(r->wanted - b->first);
-        for (uint32_t i = 0; i < skip; i++)
-            r->cursor.offset += batch_length(b->batch, i);
-        r->cursor.record = skip;
-    }
-    /* What was got late only because it was not listed the last time may be finished now. */
-    if (b && r->unordered)
-        settle(r, b);
-    return 0;
-}
-
-void replay_only(struct replay *r, uint64_t index)
-{
-    struct block *b = find(r, index);
-    r->only = true;
-    r->only_index = index;
-    cursor_to(r, b);
-    for (; b && b->first + r->cursor.record < index; r->cursor.record++)
-        r->cursor.offset += batch_length(b->batch, r->cursor.record);
-}
-
-/* Without order: the next run in one block. */
-static bool give_up_some(struct replay *r, uint64_t limit, uint32_t most, uint64_t *first, uint32_t *count)
-{
-    uint64_t index = replay_wanted(r), cost;
-    struct block *b = find(r, index);
-    if (index >= limit || !b)
-        return false;
-    uint32_t from = (uint32_t)(index - b->first), n = 0;
-    while (n < most && index + n < limit && index + n < b->end && !bit_of(taken_bits(b), from + n)) {
-        if (!bit_of(got_bits(b), from + n))
-            b->got++;
-        bit_set(got_bits(b), from + n++);
-    }
-    *first = index;
-    *count = n;
-    return replay_taken(r, index, n, &cost) == 0;
-}
-
-bool replay_give_up(struct replay *r, uint64_t limit, uint32_t most, uint64_t *first, uint32_t *count)
-{
-    if (r->unordered)
-        return give_up_some(r, limit, most, first, count);
-    uint64_t until = r->wanted_skip < r->skip_count ? r->skips[r->wanted_skip].from : UINT64_MAX, cost;
-    if (until > limit)
-        until = limit;
-    if (r->wanted >= until)
-        return false;
-    *first = r->wanted;
-    *count = until - r->wanted < most ? (uint32_t)(until - r->wanted) : most;
-    return replay_taken(r, *first, *count, &cost) == 0;
 }
