@@ -1,8 +1,8 @@
 /*
- * pmapd.conf(5): read once at start-up (and at --check-config), checked whole, names turned into numbers
- * here, so that nothing later has to look a name up. The parser is libini_config, behind inifile.h; the table
- * of keys with their kinds, ranges and defaults is in config.c, once. Never logs: an error comes back as text
- * with file and line.
+ * pmapd.conf(5): read at start-up, at SIGHUP (by a child of the launcher's: launcher/reading.h) and at
+ * --check-config, checked whole, names turned into numbers here, so that nothing later has to look a name up.
+ * The parser is libini_config, behind inifile.h; the table of keys with their kinds, ranges and defaults is
+ * in config.c, once. Never logs: an error comes back as text with file and line.
  */
 #ifndef PMAPD_CONFIG_H
 #define PMAPD_CONFIG_H

@@ -1,5 +1,6 @@
 /*
- * User and group names to numbers, by the machine's name service. May block (LDAP), so only at start-up.
+ * User and group names to numbers, by the machine's name service. May block (LDAP), so only where nobody
+ * waits: at start-up, and in a child that reads the configuration again.
  * Thread-safe.
  */
 #ifndef PMAPD_NAMES_H

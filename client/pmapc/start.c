@@ -83,6 +83,16 @@ static int open_log(struct start *s)
     return 0;
 }
 
+/* What a service manager has told the caller is for the caller: it is not the daemon that is ready with it.
+ */
+static void forget_manager(void)
+{
+    static const char *const names[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
+                                        "LISTEN_FDS",    "LISTEN_PID",    "LISTEN_FDNAMES"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        unsetenv(names[i]); /* NOLINT(concurrency-mt-unsafe): the child has one thread */
+}
+
 /* The rest of the child: nothing of the caller's session, terminal, descriptors or signals goes on. Does not
  * return. */
 static _Noreturn void become_daemon(const struct start *s, int error_fd)
@@ -91,6 +101,7 @@ static _Noreturn void become_daemon(const struct start *s, int error_fd)
     const char *argv[] = {
         "pmapd", "--private", "--idle-exit", idle_exit && *idle_exit ? idle_exit : IDLE_EXIT_DEFAULT,
         "-e",    s->endpoint, NULL};
+    forget_manager();
     setsid();
     for (int number = 1; number < NSIG; number++)
         signal(number, SIG_DFL);

@@ -178,6 +178,35 @@ quiet() {
     done
 }
 
+@test "a client that a manager has started does not give its daemon away for itself" {
+    /usr/bin/python3 -c 'import socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind("notify"); time.sleep(60)' 3>&- &
+    local listener=$! pid
+    until_true 20 [ -S notify ]
+    expect 0 env NOTIFY_SOCKET="$T/notify" WATCHDOG_USEC=1000000 pmapc map square ::: 4
+    says 16
+    pid=$(processes --idle-exit)
+    ! tr '\0' '\n' <"/proc/$pid/environ" | grep -E '^(NOTIFY_SOCKET|WATCHDOG_)' || fail "the daemon has it"
+    kill $listener
+    wait $listener || true
+}
+
+@test "a job goes on over restarts and crashes of a daemon whose socket stays" {
+    manage --listen "$T/d.sock" --restart
+    until_true 20 told READY=1
+    seq 400 >items
+    background_sh 'pmapc map -- sh -c "sleep 0.02; echo \$0" <items >out 2>err'
+    local round signal count=1
+    for round in 1 2 3 4 5 6; do
+        until_true 20 eval '(($(wc -l <out) >= round * 50))'
+        signal=KILL
+        ((round % 2)) || signal=TERM
+        kill -$signal "$(served_by)"
+        until_true 20 told_times READY=1 $((++count))
+    done
+    ended $PID 0
+    same items out
+}
+
 # task_gone: the sleeping task has gone.
 task_gone() {
     [ -z "$(pgrep -f "sleep 98765.$$")" ]

@@ -265,7 +265,7 @@ static void check_patience(struct world *world, unsigned idle)
 /* A daemon that stops asks what takes long to end between two items. */
 static void check_stopping(struct world *world)
 {
-    int64_t patience_ns = 4 * 10 * NS_PER_MS + 20 * NS_PER_MS;
+    int64_t patience_ns = 60 * NS_PER_MS; /* four times what a chunk should take then, and some */
     for (unsigned i = 0; world->stopping && i < world->worker_count; i++) {
         const struct given *first = worker_runs(world->workers[i]);
         if (first && world->workers[i]->handle && !first->asked && !first->ledger->job->exact &&

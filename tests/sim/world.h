@@ -100,6 +100,7 @@ struct world {
     int64_t tick_ns;               /* when the next EV for core_tick is scheduled; INT64_MAX: none */
     bool large;                    /* several jobs have items beyond the largest message */
     unsigned lazy;                 /* per cent of the events after which the actions are left for later */
+    bool stopping;                 /* it begins nothing, since stopped_ns, and until stop_by_ns at most */
     bool late;                     /* an event is under way that lets the actions out */
     unsigned check_every;          /* core_check at every so many-th event */
     uint64_t last_chunk, last_job; /* highest ids seen */
@@ -117,7 +118,6 @@ struct world {
     unsigned used_before;        /* … when their number was changed, or what is left of that */
     int64_t configured_ns;       /* when it was */
     struct random life;          /* of what happens to the daemon; see life.h */
-    bool stopping;               /* it begins nothing, since stopped_ns, and until stop_by_ns at most */
     int64_t stopped_ns, stop_by_ns;
     uint64_t life_number;       /* how often it has begun anew */
     int64_t idle_ns;            /* since when a worker has been idle; INT64_MAX: none is */
