@@ -103,7 +103,7 @@ expect_as() {
 
 # start_as USER NAME SHELL-LINE: runs it in the background; its output goes to NAME.out and NAME.err, its pid is PID.
 start_as() {
-    as "$1" timeout -k 5 220 bash -c "$3" >"$T/$2.out" 2>"$T/$2.err" </dev/null 3>&- &
+    as "$1" timeout -k 5 280 bash -c "$3" >"$T/$2.out" 2>"$T/$2.err" </dev/null 3>&- &
     PID=$!
 }
 

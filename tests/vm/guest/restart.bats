@@ -4,30 +4,33 @@ load helper
 COUNT=100000
 RATE=3000
 
-# start_jobs [OPTION...]: alice's, of a builtin, and bob's, of a filter, both from a pipe.
+# start_jobs TIMES [OPTION...]: alice's, of a builtin, and bob's, of a filter, both from a pipe. Between two of the times that
+# something is to happen to them, one part of their items comes.
 start_jobs() {
-    start_as alice a "/opt/pmap-vm/pace $COUNT $RATE $T/go | pmapc map -q $* cube"
+    local pace="/opt/pmap-vm/pace $COUNT $RATE $(($1 + 1)) $T"
+    shift
+    start_as alice a "$pace | pmapc map -q $* cube"
     A=$PID
-    start_as bob b "/opt/pmap-vm/pace $COUNT $RATE $T/go | pmapc map -q $* --filter -- sed 's/^/bob /'"
+    start_as bob b "$pace | pmapc map -q $* --filter -- sed 's/^/bob /'"
     B=$PID
 }
 
-# storm COUNT COMMAND...: so often, each time after both outputs have grown.
+# storm TIMES COMMAND...: each time in the midst of a part, when both outputs have grown.
 storm() {
-    local i count=$1
+    local i a=0 b=0 times=$1
     shift
-    for ((i = 0; i < count; i++)); do
-        until_true 60 has_size a.out $(($(stat -c %s a.out) + 1))
-        until_true 60 has_size b.out $(($(stat -c %s b.out) + 1))
+    for ((i = 1; i <= times; i++)); do
+        until_true 60 has_size a.out $((a + 1))
+        until_true 60 has_size b.out $((b + 1))
         "$@"
+        a=$(stat -c %s a.out)
+        b=$(stat -c %s b.out)
+        touch $i
     done
-    kill -0 "$A" "$B" || fail 'a job has ended before the last time'
-    touch go
 }
 
 # Both have ended well, and all is there.
 jobs_are_whole() {
-    local start=$SECONDS
     ended "$A" 0 a
     ended "$B" 0 b
     seq 0 $((COUNT - 1)) | python3 -c 'import sys
@@ -57,19 +60,19 @@ restart() {
 }
 
 @test "two users' jobs of 100,000 items go on over ten restarts" {
-    start_jobs
+    start_jobs 10
     storm 10 restart
     jobs_are_whole
 }
 
 @test "two users' jobs of 100,000 items go on over ten kills of the broker" {
-    start_jobs
+    start_jobs 10
     storm 10 kill_broker
     jobs_are_whole
 }
 
 @test "unordered jobs go on over five kills of the launcher" {
-    start_jobs -u
+    start_jobs 5 -u
     storm 5 kill_launcher
     jobs_are_whole unordered
 }
@@ -103,7 +106,7 @@ upgrade() {
     local before pid
     before=$(version)
     pid=$(property MainPID)
-    start_jobs
+    start_jobs 1
     storm 1 upgrade
     jobs_are_whole
     [ "$(version)" = "$before+later" ]

@@ -41,7 +41,7 @@ for n in mnt pid net ipc uts user cgroup; do readlink /proc/self/ns/$n; done'
 @test "limits.conf holds for items, too" {
     printf 'alice hard nofile 333\nalice soft nofile 222\nalice hard nproc 3333\n' >/etc/security/limits.d/vm.conf
     systemctl restart pmapd.service
-    expect_as alice 0 pmapc map -- sh -c 'ulimit -Hn; ulimit -Hu; ulimit -Sn' ::: 1
+    expect_as alice 0 pmapc map -- bash -c 'ulimit -Hn; ulimit -Hu; ulimit -Sn' ::: 1
     rm /etc/security/limits.d/vm.conf
     [ "$(sed -n 1,2p out | xargs)" = '333 3333' ] || fail 'not the limits'
     [ "$(sed -n 3p out)" -le 333 ]
