@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 enum { EXIT_USAGE = 2, EXIT_CONFIG = 78 /* EX_CONFIG of sysexits.h: to start it again would not help */ };
@@ -78,6 +79,9 @@ static int serve(struct broker_options *options, const struct start_user *user)
     struct broker *broker = NULL;
     char **endpoints = options->config->endpoints;
     int *listening = NULL, status = EXIT_FAILURE;
+    /* Where the kernel makes huge pages of whatever it can, each thread's stack becomes one, 2 MiB for a few
+     * KiB. The launcher, whose children would inherit it, is a process of its own by now. */
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     int rc = listen_open(endpoints, options->passed, !options->private_pool, &listening);
     if (rc == 0)
         rc = give_up(options->config, options->private_pool, user);
