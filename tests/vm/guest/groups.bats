@@ -83,7 +83,8 @@ no_sleep() {
 }
 
 @test "what an item has started ends with it, however it hides" {
-    expect_as alice 0 pmapc map -- sh -c '(setsid setsid sleep 2221 &) & setsid sh -c "setsid sleep 2222 &"; echo {}' ::: 1 2 3
+    local item='(setsid setsid sleep 2221 &) & setsid sh -c "setsid sleep 2222 &"; echo {}'
+    expect_as alice 0 pmapc map -- sh -c "$item" ::: 1 2 3
     says $'1\n2\n3'
     until_true 20 no_sleep
 }

@@ -1,4 +1,4 @@
-# What every test in the guest stands in: two users who have just been logged in, the packaged configuration, the service
+# What every test in the guest stands in: two users as if just logged in, the packaged configuration, the service
 # running, a folder that both may write to; and a teardown that ends what is theirs, and after a failure tells what the
 # journal has. The guest is ours alone, so here processes may be ended by their user or name.
 # shellcheck shell=bash

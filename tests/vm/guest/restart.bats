@@ -4,8 +4,8 @@ load helper
 COUNT=100000
 RATE=3000
 
-# start_jobs TIMES [OPTION...]: alice's, of a builtin, and bob's, of a filter, both from a pipe. Between two of the times that
-# something is to happen to them, one part of their items comes.
+# start_jobs TIMES [OPTION...]: alice's, of a builtin, and bob's, of a filter, both from a pipe. Between two
+# of the times that something is to happen to them, one part of their items comes.
 start_jobs() {
     local pace="/opt/pmap-vm/pace $COUNT $RATE $(($1 + 1)) $T"
     shift
@@ -78,7 +78,8 @@ restart() {
 }
 
 @test "a large output goes on in its midst" {
-    start_as alice a "pmapc map -q -- sh -c 'seq {} 3000000' ::: 1 2 | (head -c 9000000; touch $T/midst; while [ ! -e $T/go ]; do sleep 0.1; done; cat)"
+    local reader="head -c 9000000; touch $T/midst; while [ ! -e $T/go ]; do sleep 0.1; done; cat"
+    start_as alice a "pmapc map -q -- sh -c 'seq {} 3000000' ::: 1 2 | ($reader)"
     local job=$PID
     until_true 60 test -e midst
     restart
@@ -99,7 +100,8 @@ version() {
 }
 
 upgrade() {
-    DEBIAN_FRONTEND=noninteractive dpkg -i "$LATER"/*.deb >"$T/dpkg.out" 2>&1 </dev/null 3>&- || { cat "$T/dpkg.out"; return 1; }
+    DEBIAN_FRONTEND=noninteractive dpkg -i "$LATER"/*.deb >"$T/dpkg.out" 2>&1 </dev/null 3>&- ||
+        { cat "$T/dpkg.out"; return 1; }
 }
 
 @test "two users' jobs go on over an upgrade of the packages" {

@@ -1,4 +1,4 @@
-# The service as systemd sees it: it starts, is started by who connects, is watched, reloads, stops, and costs nothing when idle.
+# The service as systemd sees it: it starts, at a client's call too, is watched, reloads, stops, and sleeps when idle.
 load helper
 
 DROP=/run/systemd/system/pmapd.service.d
@@ -175,9 +175,11 @@ memory_of() {
     sl=$(($(switches "$l") - sl))
     tb=$(($(cpu_us "$b") - tb))
     tl=$(($(cpu_us "$l") - tl))
-    figure "idle for 60 s: switches pmapd $sb, pmap-launcher $sl; CPU $tb us, $tl us; watchdog $(property WatchdogUSec)"
-    local pss=$(($(memory_of "$b" Pss) + $(memory_of "$l" Pss))) own=$(($(memory_of "$b" Pss_Anon) + $(memory_of "$l" Pss_Anon)))
-    figure "PSS: pmapd $(memory_of "$b" Pss) KiB, pmap-launcher $(memory_of "$l" Pss) KiB; of it $own KiB in no file, $(memory_of "$b" AnonHugePages) KiB in huge pages"
+    figure "idle for 60 s, watchdog $(property WatchdogUSec): switches pmapd $sb, pmap-launcher $sl; CPU $tb us, $tl us"
+    local pss=$(($(memory_of "$b" Pss) + $(memory_of "$l" Pss))) huge
+    huge=$(memory_of "$b" AnonHugePages)
+    figure "PSS: pmapd $(memory_of "$b" Pss) KiB, pmap-launcher $(memory_of "$l" Pss) KiB; in no file" \
+        "$(memory_of "$b" Pss_Anon) KiB, $(memory_of "$l" Pss_Anon) KiB; huge pages $huge KiB"
     awk '/^[0-9a-f]+-/ { name = $6 } /^Pss:/ { n[name] += $2 } END { for (i in n) print n[i], i }' "/proc/$b/smaps" |
         sort -rn | head -n 12 | sed 's/^/# KiB of pmapd: /' >&3
     [ "$((sb + sl))" -lt 60 ]

@@ -1,4 +1,4 @@
-# Real users: their items run as themselves, with what a login would have given them, and those that may not log in get nothing.
+# Real users: items run as themselves, with what a login would have given; who may not log in gets nothing.
 load helper
 
 teardown_file() {
