@@ -1,6 +1,7 @@
 /* Breaches of a session's order: HELLO, versions, messages that are not a client's, frames, queries. */
 #include "tests/cli/hostile.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -308,6 +309,36 @@ static bool run_others_refs(struct arena *a)
     return ok;
 }
 
+/*
+ * A daemon that is told to stop, and goes on being asked: new jobs get STOPPING by their refs; what runs is
+ * answered, and the session's end comes behind that. Who has nothing running is told at once.
+ */
+static bool run_stopping(struct arena *a)
+{
+    struct daemon d;
+    const uint64_t second = 2;
+    bool ok = daemon_start(a, &d, 0);
+    struct peer *busy = ok ? peer_connect(a, &d, NULL, 0) : NULL;
+    struct peer *idle = ok ? peer_connect(a, &d, NULL, 0) : NULL;
+    ok = busy != NULL && idle != NULL && say_hello(busy) && peer_await(busy, MSG_WELCOME) &&
+         say_hello(idle) && peer_await(idle, MSG_WELCOME) &&
+         say_open(busy, 1, "sleep", 1000, &FRAME("2"), 1, true) && say_ping(busy, 1) &&
+         peer_await(busy, MSG_PONG) && kill(d.pid, SIGTERM) == 0;
+    ok = ok && peer_await_error(idle, NULL, PERR_STOPPING, "stopping") &&
+         say_open(busy, second, "echo", 1000, &FRAME("x"), 1, true) &&
+         peer_await_error(busy, &second, PERR_STOPPING, "stopping") && peer_await(busy, MSG_RESULTS);
+    if (ok && (busy->in.results.ref != 1 || !busy->in.results.has_done))
+        ok = complain(a, "what ran has another answer");
+    ok = ok && peer_await_error(busy, NULL, PERR_STOPPING, "stopping");
+    peer_free(busy);
+    peer_free(idle);
+    ok = ok && daemon_stop(a, &d);
+    if (!ok)
+        daemon_print_log(&d);
+    daemon_kill(&d);
+    return ok;
+}
+
 const struct attack session_attacks[] = {
     {"HELLO is left out: PING", .breach = ping_first, .stranger = true, .words = "HELLO"},
     {"HELLO is left out: OPEN", .breach = open_first, .stranger = true, .words = "HELLO"},
@@ -339,5 +370,6 @@ const struct attack session_attacks[] = {
     {"unknown questions", .run = run_query},
     {"unknown refs are ignored", .run = run_unknown_refs},
     {"refs of another session", .run = run_others_refs},
+    {"a daemon that is told to stop, and asked on", .run = run_stopping},
     {NULL},
 };

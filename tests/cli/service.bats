@@ -78,30 +78,6 @@ launcher_of() {
     ! told '\[watchdog\]'
 }
 
-# wakes PID...: how often all threads of these have been woken so far.
-wakes() {
-    cat $(printf '/proc/%s/task/*/status ' "$@") | awk '/^voluntary_ctxt_switches/ { sum += $2 } END { print sum }'
-}
-
-# A second in which nobody was woken; others before it do not count.
-quiet() {
-    local before=$(wakes "$@")
-    sleep 1
-    [ "$(wakes "$@")" = "$before" ]
-}
-
-@test "an idle daemon is woken by nothing" {
-    manage
-    until_true 20 told READY=1
-    expect 0 pmapc map square ::: 4
-    local pid=$(served_by)
-    until_true 20 quiet "$pid" "$(launcher_of "$pid")"
-    local i
-    for i in 1 2 3; do
-        quiet "$pid" "$(launcher_of "$pid")" || fail "it was woken"
-    done
-}
-
 @test "a broker or a launcher that hangs is not alive" {
     manage --watchdog 1 --restart
     until_true 20 told READY=1
