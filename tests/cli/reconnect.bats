@@ -124,6 +124,7 @@ items_of() {
 large='seq -f "$0 %015.0f" 1500000'
 
 @test "in the middle of a large output, in order and without" {
+    ! under_tsan || skip "too much output for ThreadSanitizer"
     start_daemon
     local order
     for order in '' -u; do
@@ -147,6 +148,7 @@ large='seq -f "$0 %015.0f" 1500000'
 }
 
 @test "in the middle of a large item" {
+    ! under_tsan || skip "too much output for ThreadSanitizer"
     start_daemon
     (seq 3000000 | tr '\n' ' '; echo; seq 3) >items
     local order
@@ -166,6 +168,7 @@ large='seq -f "$0 %015.0f" 1500000'
 }
 
 @test "a large output that is another one the second time fails its item, and no other" {
+    ! under_tsan || skip "too much output for ThreadSanitizer"
     start_daemon
     mkfifo slow
     background_sh "pmapc map -- sh -c 'mkdir ran\$0 && w=a || w=b; yes \$w\$0 | head -c 20000000' ::: 1 2 >slow 2>err"
