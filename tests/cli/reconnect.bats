@@ -30,18 +30,21 @@ items_of() {
     awk -v n="$1" -v mean="$2" 'BEGIN { srand(7); for (i = 0; i < n; i++) print int(mean / 2 + rand() * mean) }'
 }
 
-@test "100,000 items over ten kills: byte-equal, once each" {
+@test "100,000 items over ten kills and ten restarts in good order: byte-equal, once each" {
     start_daemon
     local count=$((100000 / SCALE)) i
     items_of $count $((60 * SCALE)) >items
     background_sh 'pmapc map burn <items >out 2>err'
     for i in $(seq 10); do
-        until_true 20 lines out $((count * i / 12))
+        until_true 20 lines out $((count * (2 * i - 1) / 24))
         restart
+        until_true 20 lines out $((count * 2 * i / 24))
+        stop_daemon
+        start_daemon
     done
     ended $PID 0
     same items out
-    says_gap 10
+    says_gap 20
 }
 
 @test "the same without order" {
