@@ -412,6 +412,8 @@ void cgroups_end(struct cgroups *groups, uid_t uid, uint32_t worker)
         return;
     w->ended = true;
     worker_name(worker, name);
+    /* Or its owner could go on making groups in it, and it would never be empty. */
+    fchownat(owner->folder, name, 0, (gid_t)-1, AT_SYMLINK_NOFOLLOW);
     kill_group(owner->folder, name);
 }
 

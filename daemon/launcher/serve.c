@@ -28,6 +28,7 @@ enum {
     SWEEP_MS = 2, /* between two looks for strays, while they die; longer and longer if none does */
     SWEEP_MOST_MS = 1000,
     RETRY_SEND_MS = 20,
+    NUMBERS_A_START = 16, /* that are passed over at most */
     ROOM_FOR_ONE = 2, /* records that a request brings at most: LISTENING and its answer */
 };
 
@@ -137,6 +138,20 @@ static int start_in(struct launcher *l, const struct record *request, struct con
     return workers_start(&l->workers, context, &way, request->token, now_ns(), &worker);
 }
 
+/* The group of the next worker. Where a process that does not die is still in one of this number, from before
+ * we were started, another number has to do. */
+static int add_group(struct launcher *l, uid_t uid, uint32_t *number, int *group)
+{
+    int rc = -EBUSY;
+    for (int i = 0; rc == -EBUSY && i < NUMBERS_A_START; i++) {
+        *number = workers_next(&l->workers);
+        rc = cgroups_add(l->options->groups, uid, *number, group);
+        if (rc == -EBUSY)
+            workers_skip(&l->workers);
+    }
+    return rc;
+}
+
 /* The same in a group of its own. Returns 0, or a negative errno and why in text. */
 static int start_in_group(struct launcher *l, const struct record *request, struct context *context,
                           char *text)
@@ -144,10 +159,10 @@ static int start_in_group(struct launcher *l, const struct record *request, stru
     struct cgroups *groups = l->options->groups;
     const struct identity *who = &context->identity;
     struct limits limits;
-    uint32_t number = workers_next(&l->workers);
+    uint32_t number;
     int group = -1, rc = policy_limits(l->options->policy, who, &limits);
     if (rc == 0)
-        rc = cgroups_add(groups, who->uid, number, &group);
+        rc = add_group(l, who->uid, &number, &group);
     if (rc < 0) {
         snprintf(text, RECORD_TEXT_MAX, "cannot make a control group: %s", strerror(-rc));
         return rc;

@@ -137,6 +137,11 @@ uint32_t workers_next(const struct workers *workers)
     return workers->number + 1;
 }
 
+void workers_skip(struct workers *workers)
+{
+    workers->number++;
+}
+
 int workers_start(struct workers *workers, struct context *context, struct start *start, uint32_t token,
                   int64_t now_ns, struct worker **worker)
 {

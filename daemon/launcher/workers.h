@@ -72,6 +72,9 @@ int workers_may_start(const struct workers *workers, uid_t uid, int64_t now_ns, 
 /* The number that the next one to be started will have. */
 uint32_t workers_next(const struct workers *workers);
 
+/* Nobody is to have that number. */
+void workers_skip(struct workers *workers);
+
 /* Forks one for this context. start: all but worker, launcher and status is filled in. Returns 0 or a
  * negative errno.
  */

@@ -145,6 +145,17 @@ HYDRA
     "${INSIDE[@]}" rmdir "$GROUP/users/u54323/w9" "$GROUP/users/u54323" 2>/dev/null || true # it may have died too late
 }
 
+@test "what a former launcher has left and cannot be removed keeps nobody's workers from starting" {
+    delegate
+    # As it is with a process that does not die.
+    "${INSIDE[@]}" mkdir -p "$GROUP"/users/u$alice/w{1,2}/a/b
+    start_system
+    expect 0 "${INSIDE[@]}" as $alice pmapc map -j1 -- grep ^0:: ::: /proc/self/cgroup
+    grep -qE "/u$alice/w3/$ITEMS\$" out
+    stop_daemon
+    "${INSIDE[@]}" rmdir "$GROUP"/users/u$alice/w{1,2}{/a/b,/a,} "$GROUP/users/u$alice"
+}
+
 @test "a group that is not pmapd's is left alone, and that is said once" {
     start_system
     [ "$(grep -c 'no control groups: .*Delegate=yes' pmapd.log)" = 1 ]

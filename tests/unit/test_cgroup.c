@@ -434,6 +434,11 @@ static bool moves_to_a_group_of_its_own(void)
            smallfile_write(AT_FDCWD, at("users/u54321/w1/e1/cgroup.procs"), number) == 0;
 }
 
+static bool makes_another_group(void)
+{
+    return mkdir(at("users/u54321/w1/e2"), 0755) == 0;
+}
+
 static bool gets_out(void)
 {
     char number[16];
@@ -463,7 +468,10 @@ static void test_handed_over(void **state)
     assert_string_equal(place_of(tasks[0]), "/users/u54321/w1/e1");
     assert_false(as_user(ALICE, gets_out));
     /* It goes with all the rest of the worker. */
+    assert_true(as_user(ALICE, makes_another_group));
+    assert_int_equal(rmdir(at("users/u54321/w1/e2")), 0);
     cgroups_end(&groups, ALICE, 1);
+    assert_false(as_user(ALICE, makes_another_group));
     assert_killed(&tasks[0]);
     assert_swept();
     assert_false(is_there("users/u54321/w1"));
