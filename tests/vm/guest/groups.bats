@@ -1,11 +1,6 @@
 # Control groups: an owner's processes share the machine by weight, and his limits are his alone.
 load helper
 
-# group_of USER: the folder of that owner's group.
-group_of() {
-    find "$(group)" -type d -name "u$(id -u "$1")" | head -n 1
-}
-
 usage_us() {
     awk '$1 == "usage_usec" { print $2 }' "$1/cpu.stat"
 }

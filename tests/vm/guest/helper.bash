@@ -80,7 +80,7 @@ complains() {
     grep -aqiE "$1" "$T/err" || fail "expected on stderr: $1"
 }
 
-# prints COMMAND...: it says the same as the file that is named first.
+# same FILE FILE: byte for byte; -: stdin.
 same() {
     cmp "$1" "$2" || fail "differs: $1 $2"
 }
@@ -170,6 +170,11 @@ logged() {
 # The folder of the service's control group.
 group() {
     echo "/sys/fs/cgroup$(property ControlGroup)"
+}
+
+# group_of USER: the folder of that owner's group.
+group_of() {
+    find "$(group)" -type d -name "u$(id -u "$1")" | head -n 1
 }
 
 # of_status USER PYTHON: an expression about `d`, that user's `pmapc status`.

@@ -103,6 +103,7 @@ ready_ms() {
     systemctl reload pmapd.service
     until_true 10 reloaded 7 3
     [ "$(property MainPID)" = "$pid" ]
+    [ "$(cat "$(group_of alice)/cpu.weight")" = 700 ]
     ended "$job" 0 a
     seq 200 | same - a.out
 }

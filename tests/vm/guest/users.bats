@@ -74,3 +74,16 @@ for n in mnt pid net ipc uts user cgroup; do readlink /proc/self/ns/$n; done'
     expect_as alice 0 pmapc map -- echo got ::: 1
     says 'got 1'
 }
+
+@test "a user's own service manager gives her a pool of her own" {
+    local run
+    run=/run/user/$(id -u alice)
+    loginctl enable-linger alice
+    until_true 60 test -S "$run/systemd/private"
+    expect_as alice 0 env XDG_RUNTIME_DIR="$run" systemctl --user start pmapd.socket
+    expect_as alice 0 pmapc -e "ipc://$run/pmapd/pmapd.sock" map -- id -un ::: -r
+    says alice
+    expect_as alice 0 env XDG_RUNTIME_DIR="$run" systemctl --user is-active pmapd.service
+    loginctl disable-linger alice
+    expect_as bob 4 pmapc -e "ipc://$run/pmapd/pmapd.sock" map square ::: 2
+}
