@@ -140,7 +140,7 @@ reloaded() {
     systemctl stop pmapd.socket pmapd.service
     # Of what users have, only what they started themselves, to whom it may come back.
     local left
-    left=$(pgrep -a -x 'pmapd|pmap-.*|cat'; pgrep -fax 'sleep 111[1-4]') || true
+    left=$(pgrep -a -x 'pmapd|pmap-.*'; pgrep -a -u bob -x cat; pgrep -fax 'sleep 111[1-4]') || true
     [ -z "$left" ] || fail "left: $left"
     [ ! -e /sys/fs/cgroup/system.slice/pmapd.service ]
 }
