@@ -17,6 +17,7 @@
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -124,11 +125,13 @@ static int read_sandbox(int proc, const char *status, struct sandbox *sandbox)
 {
     unsigned long no_new_privs = 0, seccomp = 0;
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        struct stat st;
-        if (fstatat(proc, places[i].file, &st, 0) < 0)
+        struct statx st;
+        /* A root directory may be of a file system that its user serves, or that is on another machine: what
+         * the kernel knows by itself will do, and nobody is waited for. */
+        if (statx(proc, places[i].file, AT_STATX_DONT_SYNC, STATX_INO, &st) < 0)
             return -errno;
-        sandbox->places[i].dev = st.st_dev;
-        sandbox->places[i].ino = st.st_ino;
+        sandbox->places[i].dev = makedev(st.stx_dev_major, st.stx_dev_minor);
+        sandbox->places[i].ino = st.stx_ino;
     }
     if (numbers(smallfile_line(status, "NoNewPrivs:"), &no_new_privs, 1) != 1)
         return -EPROTO;
