@@ -122,6 +122,7 @@ int broker_new(const struct broker_options *options, struct broker **out)
     broker->options = *options;
     broker->started_ns = broker->idle_since_ns = broker_now();
     broker->processes.launcher = options->launcher;
+    accounts_init(&broker->accounts, options->launcher, greet_answer, broker);
     frames_init(&broker->in);
     wire_init(&broker->header);
     struct core_config config = broker_core_config(broker);
@@ -167,6 +168,7 @@ void broker_free(struct broker *broker)
     pool_join(broker->pool);
     processes_free(&broker->processes);
     callees_free(&broker->callees);
+    accounts_free(&broker->accounts);
     clients_free(&broker->clients);
     if (broker->clients_socket != NULL)
         zmq_close(broker->clients_socket);
@@ -401,6 +403,7 @@ int broker_run(struct broker *broker)
         int64_t due_ns = earlier(core_deadline(broker->core), clients_cut(&broker->clients, now_ns));
         due_ns = earlier(due_ns, processes_tick(broker, now_ns));
         due_ns = earlier(due_ns, pulse_tick(broker, now_ns));
+        due_ns = earlier(due_ns, accounts_tick(&broker->accounts, now_ns));
         int64_t idle_ns = check_idle(broker, now_ns);
         if (idle_ns <= now_ns && leave(broker)) {
             service_stopping("idle");

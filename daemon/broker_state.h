@@ -3,6 +3,7 @@
 #ifndef PMAPD_BROKER_STATE_H
 #define PMAPD_BROKER_STATE_H
 
+#include "daemon/accounts.h"
 #include "daemon/broker.h"
 #include "daemon/callee.h"
 #include "daemon/clients.h"
@@ -57,6 +58,7 @@ struct broker {
     struct core *core;
     struct clients clients;
     struct processes processes;
+    struct accounts accounts;
     struct callees callees;
     struct decoder *decoder;
     struct frames in;
@@ -106,6 +108,17 @@ void serve_refuse(struct broker *broker, struct client *client, unsigned code, c
 
 /* Tells a client that the daemon stops, and ends its session. */
 void serve_stop(struct broker *broker, struct client *client, int64_t now_ns);
+
+/*** greet.c ***/
+
+/* HELLO: answers it, at once or when it is known whether the client's account may be used. */
+void greet_hello(struct broker *broker, struct client *client, const struct message *m, int64_t now_ns);
+
+/* The answer: code 0, and the client is let in if nothing else is against it; or a PERR_ code and why. */
+account_answer greet_answer;
+
+/* WELCOME alone, for a client that has not had it. */
+void greet_welcome(struct broker *broker, struct client *client);
 
 /*** act.c ***/
 

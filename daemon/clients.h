@@ -30,6 +30,9 @@ struct client {
     gid_t groups[PEER_GROUPS_MAX];
     size_t group_count;
     struct session *session; /* NULL until HELLO, and again once it is doomed */
+    struct account
+        *account; /* its HELLO waits for what is to be said of that (accounts.h); NULL: it does not */
+    TAILQ_ENTRY(client) account_link;
     const char *kept_out; /* why it may open no more jobs, since the configuration is another; NULL: it may */
     int64_t read_ns;      /* when it last gave back credit for results, or had something running when the
                              daemon was about to stop */
@@ -50,6 +53,7 @@ struct client {
     UT_hash_handle hh;
 };
 
+struct account;
 struct identity;
 struct peer; /* one descriptor: private to clients.c */
 

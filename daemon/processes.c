@@ -333,6 +333,9 @@ void processes_launcher(struct broker *broker, int64_t now_ns)
         case RECORD_RELOADED:
             reload_take(broker, &record, fd, now_ns);
             break;
+        case RECORD_JUDGED:
+            accounts_take(&broker->accounts, &record, now_ns);
+            break;
         case RECORD_PONG:
             pulse_answered(broker, now_ns);
             break;

@@ -20,6 +20,7 @@ void reload_begin(struct broker *broker)
     struct reload *reload = &broker->reload;
     if (broker->stopping)
         return;
+    accounts_forget(&broker->accounts); /* whatever comes of the file */
     if (reload->token != 0) {
         reload->again = true; /* the file may have changed since it was read */
         return;

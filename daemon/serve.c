@@ -31,6 +31,7 @@ void serve_gone(void *cookie, struct client *client)
     if (client->session != NULL)
         core_session_close(broker->core, client->session, broker_now());
     client->session = NULL;
+    accounts_client_gone(&broker->accounts, client);
     identities_client_gone(broker, client);
 }
 
@@ -41,6 +42,8 @@ void serve_refuse(struct broker *broker, struct client *client, unsigned code, c
     if (code == PERR_PROTOCOL || code == PERR_REFUSED || code == PERR_LIMIT)
         log_limited_of(&limits, client->uid, LOG_NOTICE, "a client of uid %u is refused: %s",
                        (unsigned)client->uid, text);
+    if (client->account != NULL)
+        greet_welcome(broker, client);                  /* it has not been answered */
     (void)send_error(broker, client, NULL, code, text); /* one that does not read is cut without a word */
     serve_gone(broker, client);
     clients_doom(&broker->clients, client, now_ns);
@@ -73,43 +76,6 @@ void serve_fail(struct broker *broker, struct job *job, unsigned code, const cha
     uint64_t ref = core_job_ref(job);
     core_job_abandon(broker->core, job, now_ns);
     refuse_ref(broker, client, ref, code, text, now_ns);
-}
-
-/*** HELLO ***/
-
-static void serve_hello(struct broker *broker, struct client *client, const struct message *m, int64_t now_ns)
-{
-    struct message welcome = {.type = MSG_WELCOME};
-    welcome.welcome.min = PROTOCOL_VERSION_MIN;
-    welcome.welcome.max = PROTOCOL_VERSION_MAX;
-    welcome.welcome.software = text_of("pmapd " PMAP_VERSION);
-    welcome.welcome.instance = broker->instance;
-    welcome.welcome.slots = broker->options.slots;
-    welcome.welcome.max_message = PROTOCOL_MESSAGE_MAX;
-    welcome.welcome.max_item = PROTOCOL_ITEM_MAX;
-    (void)act_answer(broker, client, &welcome, NULL, 0); /* its first message: nothing is in the way */
-
-    char text[TEXT_MAX];
-    if (m->hello.min > PROTOCOL_VERSION_MAX || m->hello.max < PROTOCOL_VERSION_MIN) {
-        snprintf(text, sizeof text,
-                 "no common protocol version: the client speaks %u to %u, the daemon %d to %d", m->hello.min,
-                 m->hello.max, PROTOCOL_VERSION_MIN, PROTOCOL_VERSION_MAX);
-        serve_refuse(broker, client, PERR_VERSION, text, now_ns);
-        return;
-    }
-    if (broker->stopping) {
-        serve_stop(broker, client, now_ns);
-        return;
-    }
-    unsigned sessions = core_sessions_of(broker->core, client->uid);
-    unsigned code = clients_admit(&broker->clients, client, sessions, text, sizeof text);
-    if (code != 0) {
-        serve_refuse(broker, client, code, text, now_ns);
-        return;
-    }
-    struct owner_limits owner = clients_owner_limits(&broker->clients, client);
-    if (core_session_open(broker->core, client->uid, &owner, client, &client->session) < 0)
-        serve_refuse(broker, client, PERR_MEMORY, protocol_error_text(PERR_MEMORY), now_ns);
 }
 
 /*** OPEN ***/
@@ -417,9 +383,13 @@ void serve_client(struct broker *broker, int64_t now_ns)
                      now_ns);
         return;
     }
+    if (client->account != NULL) { /* nothing is kept for it, so it must not get further than it has come */
+        serve_refuse(broker, client, PERR_PROTOCOL, "WELCOME must be waited for", now_ns);
+        return;
+    }
     switch (m.type) {
     case MSG_HELLO:
-        serve_hello(broker, client, &m, now_ns);
+        greet_hello(broker, client, &m, now_ns);
         break;
     case MSG_OPEN:
         serve_open(broker, client, &m, now_ns);

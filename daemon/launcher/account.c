@@ -56,7 +56,7 @@ static bool read_nologin(char line[NOLOGIN_MAX])
 }
 
 /* A user without an entry there has no password that could have expired. */
-static int enter_plainly(const char *name, uid_t uid, char text[ACCOUNT_TEXT_MAX])
+static int check_plainly(const char *name, uid_t uid, char text[ACCOUNT_TEXT_MAX])
 {
     char line[NOLOGIN_MAX];
     const struct spwd *entry = getspnam(name); /* NOLINT(concurrency-mt-unsafe): there are no threads */
@@ -69,8 +69,15 @@ static int enter_plainly(const char *name, uid_t uid, char text[ACCOUNT_TEXT_MAX
         snprintf(text, ACCOUNT_TEXT_MAX, "logins are off at present%s%s", line[0] != '\0' ? ": " : "", line);
         return -EACCES;
     }
-    account_set_loginuid(uid);
     return 0;
+}
+
+static int enter_plainly(const char *name, uid_t uid, char text[ACCOUNT_TEXT_MAX])
+{
+    int rc = check_plainly(name, uid, text);
+    if (rc == 0)
+        account_set_loginuid(uid);
+    return rc;
 }
 
 /*** With PAM ***/
@@ -102,18 +109,16 @@ static int converse(int count, const struct pam_message **messages, struct pam_r
     return count > 0 && !*responses ? PAM_BUF_ERR : PAM_SUCCESS;
 }
 
-int account_enter(const char *folder, const char *name, uid_t uid, char text[ACCOUNT_TEXT_MAX])
+/* Account rules, and with session the session as well. */
+static int ask_pam(const char *folder, const char *name, bool session, char text[ACCOUNT_TEXT_MAX])
 {
     char said[ACCOUNT_TEXT_MAX] = "";
-    const char *why;
     const struct pam_conv conversation = {.conv = converse, .appdata_ptr = said};
     pam_handle_t *pam = NULL;
-    if (!account_has_pam(folder, &why))
-        return enter_plainly(name, uid, text);
     int rc = pam_start_confdir(SERVICE, name, &conversation, folder, &pam);
     if (rc == PAM_SUCCESS)
         rc = pam_acct_mgmt(pam, 0);
-    if (rc == PAM_SUCCESS)
+    if (rc == PAM_SUCCESS && session)
         rc = pam_open_session(pam, 0);
     if (rc != PAM_SUCCESS)
         snprintf(text, ACCOUNT_TEXT_MAX, "PAM refuses your account: %.100s",
@@ -121,6 +126,19 @@ int account_enter(const char *folder, const char *name, uid_t uid, char text[ACC
     if (pam)
         pam_end(pam, rc | PAM_DATA_SILENT);
     return rc == PAM_SUCCESS ? 0 : rc == PAM_BUF_ERR ? -ENOMEM : -EACCES;
+}
+
+int account_enter(const char *folder, const char *name, uid_t uid, char text[ACCOUNT_TEXT_MAX])
+{
+    const char *why;
+    return account_has_pam(folder, &why) ? ask_pam(folder, name, true, text) : enter_plainly(name, uid, text);
+}
+
+int account_check(const char *folder, const char *name, uid_t uid, char text[ACCOUNT_TEXT_MAX])
+{
+    const char *why;
+    return account_has_pam(folder, &why) ? ask_pam(folder, name, false, text)
+                                         : check_plainly(name, uid, text);
 }
 
 #else
@@ -136,6 +154,12 @@ int account_enter(const char *folder, const char *name, uid_t uid, char text[ACC
 {
     (void)folder;
     return enter_plainly(name, uid, text);
+}
+
+int account_check(const char *folder, const char *name, uid_t uid, char text[ACCOUNT_TEXT_MAX])
+{
+    (void)folder;
+    return check_plainly(name, uid, text);
 }
 
 #endif

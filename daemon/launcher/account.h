@@ -25,6 +25,12 @@ bool account_has_pam(const char *folder, const char **why);
  */
 int account_enter(const char *folder, const char *name, uid_t uid, char text[ACCOUNT_TEXT_MAX]);
 
+/*
+ * Only the account's rules, as account_enter has them first: may it be used? No session is opened, and
+ * nothing is done to the process. As root, in a process of its own. Returns as account_enter does.
+ */
+int account_check(const char *folder, const char *name, uid_t uid, char text[ACCOUNT_TEXT_MAX]);
+
 /* Tells the kernel's audit whose process this is, where that may be told. */
 void account_set_loginuid(uid_t uid);
 

@@ -10,6 +10,7 @@
  *   KILL worker                                EXITED worker, status
  *   PING token                                 PONG token
  *   RELOAD token                               RELOADED token, error, + a file: see below
+ *   ACCOUNT token, uid                         JUDGED token, uid, error, text
  *                                              LISTENING uid, text (a path), + a listening socket
  *
  * LISTENING comes before an owner's first STARTED, and again when somebody removed the path: the new socket
@@ -20,6 +21,9 @@
  * RELOAD is for the system's daemon, and one at a time. By RELOADED the launcher goes by the configuration
  * that is in the file (daemon/config_pack.h); or, with an error, by the old one, and in the file is a line
  * for people.
+ *
+ * ACCOUNT is for the system's daemon, too: may this user use the pool today, by the rules that a login has?
+ * At most ACCOUNT_QUESTIONS_MAX are without an answer at a time. Each has its answer within ACCOUNT_ANSWER_S.
  *
  * A context is an identity that workers can be shared within: uid, gid, groups, hard limits, niceness and the
  * CPUs that may be used, all as the kernel has them of the submitting process. The launcher numbers contexts
@@ -37,6 +41,7 @@ enum record_type {
     RECORD_KILL = 3,
     RECORD_PING = 4,
     RECORD_RELOAD = 5,
+    RECORD_ACCOUNT = 6,
     RECORD_CONTEXT = 16,
     RECORD_LISTENING = 17,
     RECORD_STARTED = 18,
@@ -44,9 +49,14 @@ enum record_type {
     RECORD_EXITED = 20,
     RECORD_PONG = 21,
     RECORD_RELOADED = 22,
+    RECORD_JUDGED = 23,
 };
 
-enum { RECORD_TEXT_MAX = 216 };
+enum {
+    RECORD_TEXT_MAX = 216,
+    ACCOUNT_QUESTIONS_MAX = 64,
+    ACCOUNT_ANSWER_S = 4, /* less than a client waits for its WELCOME */
+};
 
 struct record {
     uint32_t type;   /* enum record_type */
@@ -57,11 +67,11 @@ struct record {
     uint32_t uid;
     int32_t pid;
     int32_t status;  /* EXITED: as from waitpid(2) */
-    int32_t error;   /* REFUSED: a positive errno; EPERM and EACCES are for ever, others may pass; RELOADED:
-                        likewise, or 0 */
+    int32_t error;   /* REFUSED: a positive errno; EPERM and EACCES are for ever, others may pass; RELOADED,
+                        JUDGED: likewise, or 0 */
     uint32_t unused; /* 0 */
-    char text[RECORD_TEXT_MAX]; /* NUL-terminated: REFUSED: why, for the client; LISTENING: the socket's path
-                                 */
+    char text[RECORD_TEXT_MAX]; /* NUL-terminated: REFUSED, JUDGED: why, for the client; LISTENING: the
+                                   socket's path */
 };
 _Static_assert(sizeof(struct record) == 256, "a record has one fixed size");
 

@@ -4,6 +4,7 @@
  */
 #include "daemon/launcher/serve.h"
 
+#include "daemon/launcher/asking.h"
 #include "daemon/launcher/outbox.h"
 #include "daemon/launcher/reading.h"
 #include "daemon/launcher/records.h"
@@ -38,6 +39,7 @@ struct launcher {
     struct workers workers;
     struct outbox outbox;
     struct reading reading;
+    struct asking asking;
     struct config *config; /* that was read again; NULL: none was */
     bool ending;           /* all are being killed */
     int64_t sweep_ns;      /* when to look for strays; INT64_MAX: there are none */
@@ -64,7 +66,7 @@ static bool has_groups(const struct launcher *l)
 /* Records that we owe the broker whatever it asks from now on. */
 static size_t owed(const struct launcher *l)
 {
-    return l->workers.starting_count + (l->reading.pid > 0);
+    return l->workers.starting_count + (l->reading.pid > 0) + l->asking.count;
 }
 
 /*** Answers ***/
@@ -289,13 +291,40 @@ static void reloaded(struct launcher *l, int status)
     apply_limits(l);
 }
 
+/*** Accounts ***/
+
+/* Returns 0, or -EPROTO: the broker must not ask, or not so much. */
+static int ask_account(struct launcher *l, const struct record *request)
+{
+    if (!l->options->policy->config || l->asking.count == ACCOUNT_QUESTIONS_MAX)
+        return -EPROTO;
+    int rc = asking_start(&l->asking, request->uid, request->token, now_ns());
+    if (rc < 0) {
+        struct record answer = {
+            .type = RECORD_JUDGED, .token = request->token, .uid = request->uid, .error = -rc};
+        snprintf(answer.text, sizeof answer.text, "nobody can be asked about your account: %s",
+                 strerror(-rc));
+        outbox_put(&l->outbox, &answer, -1);
+    }
+    return 0;
+}
+
+/* The child that has asked has ended. */
+static void judged(struct launcher *l, struct question *question)
+{
+    struct record answer;
+    asking_end(&l->asking, question, &answer);
+    outbox_put(&l->outbox, &answer, -1);
+}
+
 /*** Deaths ***/
 
 /* Is it no stray? */
 static bool is_ours(void *arg, pid_t pid)
 {
     struct launcher *l = arg;
-    return pid == l->reading.pid || workers_of_pid(&l->workers, pid) != NULL;
+    return pid == l->reading.pid || asking_of_pid(&l->asking, pid) != NULL ||
+           workers_of_pid(&l->workers, pid) != NULL;
 }
 
 static bool is_none(void *arg, pid_t pid)
@@ -334,8 +363,11 @@ static bool reap(struct launcher *l)
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct worker *worker = workers_of_pid(&l->workers, pid);
+        struct question *question = asking_of_pid(&l->asking, pid);
         if (pid == l->reading.pid)
             reloaded(l, status);
+        else if (question)
+            judged(l, question);
         l->sweep_ns = 0;
         l->sweep_ms = SWEEP_MS;
         if (!worker)
@@ -349,13 +381,17 @@ static bool reap(struct launcher *l)
     return pid == 0;
 }
 
-/* Kills those that do not come to their program; what is to be said of them follows from their death. */
-static void give_up_starting(struct launcher *l)
+/* Kills those that do not come to their program, or to an answer; what is to be said of them follows from
+ * their death. */
+static void give_up_waiting(struct launcher *l)
 {
     int64_t now = now_ns();
     struct worker *worker;
+    pid_t asking;
     while ((worker = workers_overdue(&l->workers, now)))
         kill_worker(l, worker);
+    while ((asking = asking_overdue(&l->asking, now)) > 0)
+        tree_kill(asking);
 }
 
 static void clear_signals(int fd)
@@ -377,6 +413,8 @@ static int handle(struct launcher *l, const struct record *request, int fd)
         return 0;
     case RECORD_RELOAD:
         return reload(l, request->token);
+    case RECORD_ACCOUNT:
+        return ask_account(l, request);
     case RECORD_IDENTIFY:
         identify(l, request, fd);
         return 0;
@@ -456,7 +494,9 @@ static void hear_all(struct launcher *l)
 static int timeout_ms(const struct launcher *l, bool unsent)
 {
     const struct worker *first = TAILQ_FIRST(&l->workers.starting);
-    int64_t due = l->sweep_ns, now = now_ns();
+    int64_t due = l->sweep_ns, now = now_ns(), asking = asking_deadline(&l->asking);
+    if (asking < due)
+        due = asking;
     if (first && first->until_ns < due)
         due = first->until_ns;
     if (unsent && due > now + RETRY_SEND_MS * MS)
@@ -481,7 +521,7 @@ static int turn(struct launcher *l)
         clear_signals(l->options->signal_fd);
         reap(l);
     }
-    give_up_starting(l);
+    give_up_waiting(l);
     if (now_ns() >= l->sweep_ns)
         sweep(l);
     /* What it may still have sent: to start, which is over, or to kill, which happens to all. */
@@ -527,6 +567,7 @@ int launcher_serve(const struct launcher_options *options)
             rc = turn(l);
         kill_all(l);
         outbox_clear(&l->outbox);
+        asking_clear(&l->asking);
         workers_free(&l->workers);
         contexts_free(&l->contexts);
         config_free(l->config);

@@ -179,6 +179,14 @@ static void be_like(const struct identity *identity, const struct allowance *bef
         set_limit(resource, identity->limits[resource], &before->limits[resource], &now.limits[resource]);
 }
 
+/* It does not outlive the launcher. A change of ids takes that back. */
+static void end_with(pid_t launcher)
+{
+    must(prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0UL, 0UL, 0UL) == 0, "PR_SET_PDEATHSIG");
+    if (getppid() != launcher)
+        fail("looking for the launcher", ESRCH);
+}
+
 /*** The user ***/
 
 /* getpwnam(3): these are how various sources say that there is none. */
@@ -377,11 +385,29 @@ _Noreturn void start_child(const struct start *start)
         become(start->identity, &account);
     else if (geteuid() != 0)
         drop_capabilities();
-    must(prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0UL, 0UL, 0UL) == 0, "PR_SET_PDEATHSIG");
-    if (getppid() != start->launcher)
-        fail("looking for the launcher", ESRCH);
+    end_with(start->launcher);
     umask(077);
     must(chdir("/") == 0, "chdir");
     must(close_range(STATUS_FD + 1, ~0U, 0) == 0, "close_range"); /* what looking names up may have left */
     execute(start, &account);
+}
+
+_Noreturn void start_asking(uid_t uid, pid_t launcher, int status)
+{
+    const struct start_status may = {0};
+    struct account account = {0};
+    char text[ACCOUNT_TEXT_MAX] = "";
+    status_fd = status;
+    reset_signals();
+    reset_descriptors(status);
+    must(setsid() >= 0, "setsid");
+    end_with(launcher);
+    find_account(uid, &account);
+    int rc = account.known ? account_check(NULL, account.name, uid, text) : 0;
+    if (rc == -EACCES)
+        give_up(text, true, EACCES);
+    if (rc < 0)
+        fail("asking for the account", -rc);
+    must(write(status_fd, &may, sizeof may) == sizeof may, "telling what came of it");
+    _exit(EXIT_SUCCESS);
 }

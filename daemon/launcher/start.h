@@ -1,7 +1,7 @@
 /*
  * The way of a child from the launcher to pmap-worker: it becomes the user, is like the submitting process in
  * what a context holds, makes sure that there is no way back, and executes. Only it looks names up, and it
- * has a deadline for that.
+ * has a deadline for that. A shorter way is only asked about.
  */
 #ifndef PMAPD_LAUNCHER_START_H
 #define PMAPD_LAUNCHER_START_H
@@ -35,5 +35,11 @@ struct start_status {
 
 /* To be called in the forked child of a process without threads. */
 _Noreturn void start_child(const struct start *start);
+
+/*
+ * Likewise, but only asks whether the account of this user may be used, tells that through the pipe (an error
+ * of EACCES: it may not), and ends. It has no deadline: whoever has forked it kills it.
+ */
+_Noreturn void start_asking(uid_t uid, pid_t launcher, int status);
 
 #endif

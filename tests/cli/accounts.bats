@@ -74,6 +74,111 @@ with_pam() {
     until_true 20 alice_maps 0 true
 }
 
+@test "who may have no processes has no builtins either, and is told why" {
+    with_pam
+    start_system
+    account 1
+    expect 4 "${INSIDE[@]}" as $alice pmapc map square ::: 3
+    complains 'PAM refuses your account: .*expired'
+    [ ! -s out ]
+    expect 4 "${INSIDE[@]}" as $alice pmapc status
+    complains 'PAM refuses your account: .*expired'
+    # Who is in no list has no account, and root is not asked.
+    expect 0 "${INSIDE[@]}" as $bob pmapc map square ::: 3
+    says 9
+    expect 0 "${INSIDE[@]}" pmapc map square ::: 3
+    account ''
+    until_true 20 expect 0 "${INSIDE[@]}" as $alice pmapc map square ::: 3
+    says 9
+}
+
+@test "while logins are off there are no builtins, and root has some" {
+    with_pam
+    sed -i "s,pam_nologin.so,pam_nologin.so file=$T/nologin," pam.d/pmapd
+    echo 'Back at noon' >nologin
+    start_system
+    expect 4 "${INSIDE[@]}" as $alice pmapc map square ::: 3
+    complains 'PAM refuses your account: .*Back at noon'
+    expect 0 "${INSIDE[@]}" pmapc map square ::: 3
+    says 9
+}
+
+@test "without PAM's service an account that has expired has no builtins" {
+    rm pam.d/pmapd
+    start_system
+    account 1
+    expect 4 "${INSIDE[@]}" as $alice pmapc map square ::: 3
+    complains 'your account has expired'
+}
+
+# A service whose account rules write a line each time, and let in.
+count_questions() {
+    printf '#!/bin/sh\necho "$PAM_USER $PAM_TYPE" >>%s/questions\n' "$T" >count
+    chmod 755 count
+    : >questions
+    printf '%s\n' "account required pam_exec.so quiet $T/count" 'session required pam_permit.so' >pam.d/pmapd
+}
+
+asked() {
+    [ "$(grep -cx 'pmapalice account' questions)" = "$1" ] && [ "$(wc -l <questions)" = "$1" ]
+}
+
+@test "an answer holds for the next clients, however many come at once, until the daemon is told to look again" {
+    with_pam
+    count_questions
+    start_system
+    local i clients=()
+    for i in {1..12}; do
+        "${INSIDE[@]}" as $alice pmapc map square ::: $i >"out.$i" 2>&1 3>&- &
+        clients+=($!)
+    done
+    for i in "${clients[@]}"; do
+        ended "$i" 0
+    done
+    [ "$(cat out.{1..12} | sort -n | tail -1)" = 144 ]
+    asked 1
+    for i in 1 2 3; do
+        expect 0 "${INSIDE[@]}" as $alice pmapc map square ::: 3
+    done
+    asked 1
+    kill -HUP "$DAEMON"
+    until_true 20 grep -q 'was read again' pmapd.log
+    expect 0 "${INSIDE[@]}" as $alice pmapc map square ::: 3
+    asked 2
+}
+
+@test "where a module hangs its user is told so, and one who has not waited for that is not missed" {
+    with_pam
+    printf '%s\n' 'account required pam_exec.so quiet /bin/sleep 600' 'session required pam_permit.so' >pam.d/pmapd
+    start_system
+    "${INSIDE[@]}" as $alice pmapc map square ::: 3 >out.a 2>err.a 3>&- &
+    local first=$!
+    "${INSIDE[@]}" as $alice pmapc map square ::: 3 >out.b 2>err.b 3>&- &
+    local second=$!
+    until_true 20 eval '[ -n "$(cat /proc/$(launcher)/task/*/children)" ]'
+    kill "$first"
+    wait "$first" || true
+    ended "$second" 4
+    grep 'cannot be found out whether your account may be used' err.b
+    expect 0 "${INSIDE[@]}" as $bob pmapc map square ::: 3
+    says 9
+    # Nothing is left of who asked, nor of what it had started.
+    until_true 20 eval '[ -z "$(cat /proc/$(launcher)/task/*/children)" ]'
+}
+
+@test "a daemon that stops does not wait for who is asked about" {
+    with_pam
+    printf '%s\n' 'account required pam_exec.so quiet /bin/sleep 600' 'session required pam_permit.so' >pam.d/pmapd
+    start_system
+    "${INSIDE[@]}" as $alice timeout 50 pmapc --no-autostart ping >out.a 2>err.a 3>&- &
+    local client=$!
+    until_true 20 eval '[ -n "$(cat /proc/$(launcher)/task/*/children)" ]'
+    kill -TERM "$DAEMON"
+    ended "$DAEMON" 0
+    ended "$client" 3
+    ! grep 'cannot be found out' err.a
+}
+
 @test "limits.conf holds, and the submitter's limits hold below it" {
     with_pam
     printf '%s\n' 'pmapalice hard nofile 300' 'pmapalice hard core 0' 'pmapalice hard cpu 7' >limits.conf

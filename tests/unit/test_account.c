@@ -125,6 +125,19 @@ static void test_refused(void **state)
     assert_int_equal(enter("account required pam_of_nobody.so\nsession required pam_permit.so\n"), -EACCES);
 }
 
+/* The same rules without the session. */
+static void test_check(void **state)
+{
+    (void)state;
+    NEEDS_PAM();
+    write_file("pmapd", "account required pam_permit.so\nsession required pam_deny.so\n");
+    assert_int_equal(account_check(folder, name, geteuid(), text), 0);
+    assert_string_equal(text, "");
+    write_file("pmapd", "account required pam_deny.so\nsession required pam_permit.so\n");
+    assert_int_equal(account_check(folder, name, geteuid(), text), -EACCES);
+    assert_string_equal(text, "PAM refuses your account: Authentication failure");
+}
+
 /* limits.conf holds for who enters, and thus for what it becomes. */
 static void test_limits(void **state)
 {
@@ -167,6 +180,7 @@ int main(void)
         cmocka_unit_test(test_expired),
         cmocka_unit_test_setup_teardown(test_permitted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_check, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_service, setup, teardown),
     };

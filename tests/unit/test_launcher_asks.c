@@ -1,6 +1,6 @@
 /*
  * pmap-launcher as a program: what it answers the broker apart from workers. That it is there, and that it
- * has read the configuration again, and goes by it.
+ * has read the configuration again, and goes by it. And whether accounts may be used.
  */
 #include "daemon/config_pack.h"
 #include "launcher_rig.h"
@@ -123,12 +123,75 @@ static void test_private(void **state)
     assert_false(rig_next(&rig, &record));
 }
 
+/*** Accounts ***/
+
+static void ask_account(uint32_t token, uid_t uid)
+{
+    const struct record record = {.type = RECORD_ACCOUNT, .token = token, .uid = uid};
+    assert_int_equal(record_send(rig.broker, &record, -1), 0);
+}
+
+/* Who is in no list of users has no account to be judged by; what accounts that are there come to is told by
+ * tests/cli/accounts.bats. */
+static void test_account(void **state)
+{
+    (void)state;
+    RIG_NEEDS_ROOT("the system's launcher");
+    enum { TIMES = 3 };
+    bool seen[ACCOUNT_QUESTIONS_MAX] = {false};
+    rig_start(&rig, RIG_OPEN);
+    int client = rig_client_of(&rig, ALICE);
+    rig_start_worker(&rig, client);
+    ask_account(7, ALICE);
+    struct record answer = rig_expect(&rig, RECORD_JUDGED, 7);
+    assert_int_equal(answer.error, 0);
+    assert_int_equal(answer.uid, ALICE);
+    assert_string_equal(answer.text, "");
+
+    /* As many as may be at a time, each answered once, and nothing is left of them. */
+    size_t descriptors = rig_descriptors(&rig);
+    for (int i = 0; i < TIMES; i++) {
+        memset(seen, 0, sizeof seen);
+        for (unsigned token = 0; token < ACCOUNT_QUESTIONS_MAX; token++)
+            ask_account(1000 + token, ALICE + token);
+        for (unsigned count = 0; count < ACCOUNT_QUESTIONS_MAX; count++) {
+            assert_true(rig_next(&rig, &answer));
+            assert_int_equal(answer.type, RECORD_JUDGED);
+            assert_int_equal(answer.error, 0);
+            assert_in_range(answer.token, 1000, 1000 + ACCOUNT_QUESTIONS_MAX - 1);
+            assert_int_equal(answer.uid, ALICE + answer.token - 1000);
+            assert_false(seen[answer.token - 1000]);
+            seen[answer.token - 1000] = true;
+        }
+    }
+    assert_int_equal(rig_descriptors(&rig), descriptors);
+    /* A worker that is on its way is none the worse. */
+    rig_start_worker(&rig, client);
+    /* Some that are on their way when the broker goes. */
+    for (unsigned token = 0; token < ACCOUNT_QUESTIONS_MAX; token++)
+        ask_account(token, ALICE);
+    close(client);
+    rig_stop(&rig);
+}
+
+/* A private one asks nobody. */
+static void test_private_account(void **state)
+{
+    (void)state;
+    struct record record;
+    rig_start(&rig, NULL);
+    ask_account(1, ALICE);
+    assert_false(rig_next(&rig, &record));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_ping, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reload, setup, teardown),
         cmocka_unit_test_setup_teardown(test_private, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_account, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_private_account, setup, teardown),
     };
     return cmocka_run_group_tests_name("launcher_asks", tests, NULL, NULL);
 }
