@@ -92,7 +92,7 @@ restart() {
 @test "a client with short items sees no long pause" {
     expect 0 /opt/pmap-vm/gap 20
     figure "pauses over restarts and kills in turn, ms: $(head -n 1 out)"
-    [ "$(tail -n 1 out)" -lt 2000 ] # a second, where the CPU is not emulated
+    [ "$(tail -n 1 out)" -lt 5000 ] # a second, where the CPU is real and idle
 }
 
 version() {
