@@ -162,6 +162,9 @@ asked() {
     grep 'cannot be found out whether your account may be used' err.b
     expect 0 "${INSIDE[@]}" as $bob pmapc map square ::: 3
     says 9
+    # Who goes on without waiting breaks the protocol, as soon as the refusal that is known does not hold any more.
+    until_true 20 expect 0 "${INSIDE[@]}" as $alice "$PMAP_BUILD/bin/hostile" --role hasty "$PMAP_ENDPOINT"
+    expect 0 "${INSIDE[@]}" as $bob pmapc map square ::: 3
     # Nothing is left of who asked, nor of what it had started.
     until_true 20 eval '[ -z "$(cat /proc/$(launcher)/task/*/children)" ]'
 }

@@ -60,13 +60,21 @@ static bool stranger(struct arena *a)
     return true;
 }
 
+/* Goes on without waiting for its WELCOME, while the daemon has it found out about our account. */
+static bool hasty(struct arena *a)
+{
+    struct peer *p = peer_connect(a, &a->daemon, NULL, 0);
+    return p != NULL && say_hello(p) && say_ping(p, 1) && peer_await(p, MSG_WELCOME) &&
+           peer_await_error(p, NULL, PERR_PROTOCOL, "WELCOME must be waited for");
+}
+
 int role_main(const char *role, const char *endpoint)
 {
     static struct arena arena;
     static const struct {
         const char *name;
         bool (*run)(struct arena *a);
-    } roles[] = {{"sleeper", sleeper}, {"glutton", glutton}, {"stranger", stranger}};
+    } roles[] = {{"sleeper", sleeper}, {"glutton", glutton}, {"stranger", stranger}, {"hasty", hasty}};
     arena.attack = role;
     arena.context = zmq_ctx_new();
     /* The daemon is not this process's child: it is never seen to end, and has no log here. */
