@@ -20,12 +20,11 @@ static int failed(const char *what, int error)
     return -error;
 }
 
-/* What a part could not do that not every kernel or every root can: no reason to stop, nor to tell everybody.
- */
+/* What a part could not do that not every kernel or every root can: no reason to stop, but one to say so. */
 static void without(const char *what, int rc)
 {
     if (rc < 0)
-        log_debug("the sandbox has no %s: %s", what, strerror(-rc));
+        log_info("the sandbox has no %s: %s", what, strerror(-rc));
 }
 
 /*** Capabilities ***/

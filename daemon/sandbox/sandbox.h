@@ -5,8 +5,8 @@
  * by then, tasks are the launcher's children, and the broker itself can have none.
  *
  * It is entered while there is one thread: later ones are born in it, ZeroMQ's included; one that was there
- * already would be left outside. What holds then, where the kernel has it (what it has not is said at debug
- * level):
+ * already would be left outside. What holds then, where the kernel has it (what it has not is told in the
+ * log):
  *
  * Capabilities: none in any set, and of root's pmapd none in the bounding set either; no new privileges.
  *

@@ -61,6 +61,14 @@ launcher() {
     same /etc/passwd out
 }
 
+@test "what the machine's broker has to do without is told" {
+    may 21 || skip "this root cannot have that"
+    WITHIN=(setpriv --bounding-set=-sys_admin)
+    start_system
+    expect 0 as $alice pmapc map square ::: 3
+    grep -q 'the sandbox has no empty root directory: Operation not' pmapd.log
+}
+
 @test "a task has nothing of the sandbox" {
     start_system
     local pattern='^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp):'
