@@ -23,7 +23,6 @@ flood() {
 }
 
 @test "the guarantee is one chunk for each user, and no more than guarantee_max in all" {
-    local carol=54323 dora=54324
     printf '[pool]\nguarantee_max = 2\n' >>pmapd.conf
     start_system
     flood $alice pmapc map -q sleep ::: 600 600 600 600

@@ -132,8 +132,8 @@ HYDRA
 
 @test "what a former launcher has left is killed by the next" {
     delegate
-    "${INSIDE[@]}" bash -c 'mkdir -p "$0/users/u54323/w9" && echo $$ >"$0/users/u54323/w9/cgroup.procs" && exec sleep 603' \
-        "$GROUP" </dev/null >/dev/null 2>&1 3>&- &
+    "${INSIDE[@]}" bash -c 'mkdir -p "$0" && echo $$ >"$0/cgroup.procs" && exec sleep 603' \
+        "$GROUP/users/u$carol/w9" </dev/null >/dev/null 2>&1 3>&- &
     local stray=$!
     until_true 10 eval '[[ $(group_of $stray) == */w9 ]]'
     start_system
@@ -141,8 +141,8 @@ HYDRA
     expect 0 "${INSIDE[@]}" as $alice pmapc map -- echo ::: x
     says x
     stop_daemon
-    folders 'u54321' 0
-    "${INSIDE[@]}" rmdir "$GROUP/users/u54323/w9" "$GROUP/users/u54323" 2>/dev/null || true # it may have died too late
+    folders "u$alice" 0
+    "${INSIDE[@]}" rmdir "$GROUP/users/u$carol/w9" "$GROUP/users/u$carol" 2>/dev/null || true # it may have died too late
 }
 
 @test "what a former launcher has left and cannot be removed keeps nobody's workers from starting" {

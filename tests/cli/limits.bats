@@ -2,8 +2,6 @@
 load helper
 load users
 
-carol=54323
-
 # The command `as_carol COMMAND...`: in no group but her own.
 make_as_carol() {
     printf '#!/bin/bash\nHOME=$T exec setpriv --reuid %s --regid %s --clear-groups --inh-caps=-all "$@"\n' $carol $carol >as_carol
@@ -163,7 +161,7 @@ serves_bob() {
     complains "have you too many open|uid $alice has [0-9]+ connections, the most for one user|no answer from the daemon"
     # A second one, and a third: there is still room.
     flood_sockets $carol
-    flood_sockets 54324
+    flood_sockets $dora
     until_true 30 status_is connections '>=150'
     serves_bob
     status_is connections '<=208'

@@ -18,6 +18,11 @@ lines() {
     [ -e "$1" ] && (($(wc -l <"$1") >= $2))
 }
 
+# Has it gone on so many times by now? What has come before a loss can go out behind it.
+is_back() {
+    (($(grep -c 'pmapc: the daemon is back' err) >= $1))
+}
+
 # What pmapc says over one loss, and nothing else but what matches REGEX.
 says_gap() {
     [ "$(grep -c 'pmapc: lost the daemon at .*: waiting up to 30 s for it to come back' err)" = "$1" ] || fail "not $1 losses told"
@@ -38,9 +43,11 @@ items_of() {
     for i in $(seq 10); do
         until_true 20 lines out $((count * (2 * i - 1) / 24))
         restart
+        until_true 20 is_back $((2 * i - 1))
         until_true 20 lines out $((count * 2 * i / 24))
         stop_daemon
         start_daemon
+        until_true 20 is_back $((2 * i))
     done
     ended $PID 0
     same items out
@@ -55,6 +62,7 @@ items_of() {
     for i in $(seq 5); do
         until_true 20 lines out $((count * i / 7))
         restart
+        until_true 20 is_back $i
     done
     ended $PID 0
     sort out >sorted

@@ -36,7 +36,7 @@ weights() {
 }
 
 @test "weights, limits and slots, with jobs of two users running throughout" {
-    configure '[pool]' 'slots = 1' '[user 54321]' 'weight = 2'
+    configure '[pool]' 'slots = 1' "[user $alice]" 'weight = 2'
     start_configured
     local part=$((5000 / SCALE)) i alices bobs
     mkfifo in.a in.b
@@ -140,7 +140,7 @@ weights() {
 }
 
 @test "who is kept out keeps what he has, and who is let in need not connect anew" {
-    configure '[access]' 'min_uid = 60000'
+    configure '[access]' 'min_uid = 2000000'
     start_configured
     mkfifo in
     exec 8<>in

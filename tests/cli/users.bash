@@ -1,8 +1,11 @@
 # Two users on the system's daemon, for the tests of both: to be loaded behind helper. Only root can be two users, and makes
 # none: uids that nobody has do as well.
 
-alice=54321
-bob=54322
+# Other ones in each test: who looks for what a user has left may not find what is another test's.
+alice=$((100000 + $$ % 100000 * 8))
+bob=$((alice + 1))
+carol=$((alice + 2))
+dora=$((alice + 3))
 
 # The command `as UID COMMAND...`: with the uid's own group, and one more that both have.
 make_as() {
