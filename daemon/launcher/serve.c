@@ -263,6 +263,9 @@ static void apply_limits(struct launcher *l)
     for (size_t i = 0; i < l->contexts.count; i++) {
         const struct identity *who = &l->contexts.list[i]->identity;
         struct limits limits;
+        /* Whoever was here with other groups once, and has no worker of these any more, does not count. */
+        if (l->contexts.list[i]->workers == 0)
+            continue;
         int rc = policy_limits(l->options->policy, who, &limits);
         if (rc == 0)
             rc = cgroups_apply_limits(l->options->groups, who->uid, &limits);
