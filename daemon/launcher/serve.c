@@ -161,7 +161,7 @@ static int start_in_group(struct launcher *l, const struct record *request, stru
     struct cgroups *groups = l->options->groups;
     const struct identity *who = &context->identity;
     struct limits limits;
-    uint32_t number;
+    uint32_t number = 0;
     int group = -1, rc = policy_limits(l->options->policy, who, &limits);
     if (rc == 0)
         rc = add_group(l, who->uid, &number, &group);
