@@ -44,9 +44,13 @@ __attribute__((format(printf, 3, 4))) static int fail(char why[CGROUP_WHY_MAX], 
 
 /*** Finding it ***/
 
-/* systemd marks what it delegates. */
+/* systemd marks what it delegates. What is another's he could mark himself, and he moves processes about
+ * there as he likes. */
 static bool is_delegated(const char *path)
 {
+    struct stat st;
+    if (stat(path, &st) < 0 || st.st_uid != geteuid())
+        return false;
     static const char *const marks[] = {"user.delegate", "trusted.delegate"};
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
         char value = '\0';

@@ -394,6 +394,9 @@ static void test_delegated(void **state)
     assert_int_equal(setxattr(own, "user.delegate", "1", 1, 0), 0);
     assert_int_equal(cgroups_find(top, found, why), 0);
     assert_string_equal(found, own);
+    /* A user's own, whoever has marked it. */
+    assert_int_equal(chown(own, ALICE, (gid_t)-1), 0);
+    assert_int_equal(cgroups_find(top, found, why), -EACCES);
 }
 
 static void test_moved(void **state)
