@@ -77,9 +77,10 @@ some_are_or_over() {
 
 @test "--at-most-once: what a killed worker had fails instead" {
     seq 60 >numbers
-    background_sh 'pmapc map --at-most-once -c 2 -a numbers -- sh -c "echo \$0 >>ran; sleep 0.05; echo \$0" >out 2>err'
-    until_true 20 test -s ran
+    background_sh 'pmapc map --at-most-once -c 2 -a numbers -- sh -c "echo \$0 >>ran; until [ -e go ]; do sleep 0.02; done; echo \$0" >out 2>err'
+    until_true 20 eval '[ -e ran ] && [ "$(wc -l <ran)" = 2 ]' # whichever is killed, it is on one
     kill_often pmap-worker 1
+    touch go
     ended $PID 1
     [ -z "$(sort ran | uniq -d)" ] || fail "some ran twice"
     complains 'item [0-9]+: '
