@@ -223,7 +223,7 @@ static bool run_holds(struct arena *a)
             peer_send(p, &m, NULL, 0) && (i % 100 != 0 || say_items(p, 1000, i / 100, false, &FRAME("2"), 1));
     }
     /* It is held now; the session goes on, and so does the job when it is let go. */
-    ok = ok && say_end(p, 1000, 21) && peer_goes_on(p);
+    ok = ok && say_end(p, 1000, 21) && say_ping(p, 1) && peer_await(p, MSG_PONG);
     m.hold.paused = false;
     ok = ok && peer_send(p, &m, NULL, 0);
     do
