@@ -1,6 +1,6 @@
 /*
- * The door: who has connected to a workers' socket, as libzmq's monitor has it. Only workers may stay; who is
- * one, the launcher has said or will say soon. See processes.h.
+ * The door: who has connected to a workers' socket, as libzmq's monitor has it, and who says there that he is
+ * READY. Only workers may stay; who is one, the launcher has said or will say soon. See processes.h.
  */
 #include "daemon/broker_state.h"
 #include "daemon/processes.h"
@@ -76,10 +76,54 @@ static void cut(int fd, pid_t pid)
     close(own);
 }
 
-int64_t processes_strangers(struct processes *p, int64_t now_ns)
+/* Forgets those that nobody has asked for. Returns when to look again. */
+static int64_t forget_early(struct processes *p, int64_t now_ns)
 {
     unsigned kept = 0;
     int64_t next_ns = INT64_MAX;
+    for (unsigned i = 0; i < p->early_count; i++) {
+        if (p->early[i].deadline_ns <= now_ns)
+            continue;
+        if (p->early[i].deadline_ns < next_ns)
+            next_ns = p->early[i].deadline_ns;
+        p->early[kept++] = p->early[i];
+    }
+    p->early_count = kept;
+    return next_ns;
+}
+
+void processes_keep(struct processes *p, const struct early *early, int64_t now_ns)
+{
+    unsigned same_user = 0;
+    for (unsigned i = 0; i < p->early_count; i++) {
+        const struct early *other = &p->early[i];
+        if (other->id_size == early->id_size && memcmp(other->id, early->id, early->id_size) == 0)
+            return;
+        same_user += other->uid == early->uid;
+    }
+    if (p->early_count == STRANGERS_MAX || same_user >= STRANGERS_A_USER)
+        return;
+    p->early[p->early_count] = *early;
+    p->early[p->early_count++].deadline_ns = now_ns + STRANGER_S * SECOND_NS;
+}
+
+bool processes_take(struct processes *p, uint32_t number, uid_t uid, pid_t pid, struct early *early)
+{
+    for (unsigned i = 0; i < p->early_count; i++) {
+        const struct early *found = &p->early[i];
+        if (found->number != number || found->uid != uid || found->pid != pid)
+            continue;
+        *early = *found;
+        p->early[i] = p->early[--p->early_count];
+        return true;
+    }
+    return false;
+}
+
+int64_t processes_strangers(struct processes *p, int64_t now_ns)
+{
+    unsigned kept = 0;
+    int64_t next_ns = forget_early(p, now_ns);
     for (unsigned i = 0; i < p->stranger_count; i++) {
         struct stranger stranger = p->strangers[i];
         struct process *process = find_pid(p, stranger.pid);

@@ -201,6 +201,31 @@ static void kill_process(struct broker *broker, struct process *process, int64_t
         (void)record_send(broker->processes.launcher, &record, -1);
 }
 
+/* It is READY. */
+static void come_up(struct broker *broker, struct process *process, const struct early *ready, int64_t now_ns)
+{
+    struct processes *p = &broker->processes;
+    if (process->id_size != 0 || process->leaving)
+        return;
+    memcpy(process->id, ready->id, ready->id_size);
+    process->id_size = ready->id_size;
+    struct process *added = process;
+    HASH_ADD_KEYPTR(hh, p->by_id, added->id, added->id_size, added);
+    if (added->hh.tbl == NULL) { /* uthash's sign of no memory */
+        process->id_size = 0;
+        kill_process(broker, process, now_ns);
+        core_start_failed(broker->core, process->identity->crew, now_ns);
+        return;
+    }
+    if (core_worker_add(broker->core, process->identity->crew, process, now_ns, &process->worker) < 0) {
+        process->worker = NULL;
+        kill_process(broker, process, now_ns);
+        core_start_failed(broker->core, process->identity->crew, now_ns);
+        return;
+    }
+    process->identity->failures = 0;
+}
+
 /* Another user's never comes to anything: without a pid it is nobody that could be READY, and its end is a
  * start that failed. */
 static void started(struct broker *broker, const struct record *record, int64_t now_ns)
@@ -213,6 +238,9 @@ static void started(struct broker *broker, const struct record *record, int64_t 
     process->uid = record->uid;
     if (record->uid == process->identity->uid) {
         process->pid = record->pid;
+        struct early ready;
+        if (processes_take(&broker->processes, process->number, process->uid, process->pid, &ready))
+            come_up(broker, process, &ready, now_ns);
         return;
     }
     log_error("a worker for uid %u was started as uid %u", (unsigned)process->identity->uid,
@@ -412,36 +440,18 @@ struct process *processes_sender(struct broker *broker)
 void processes_ready(struct broker *broker, uint32_t number, int64_t now_ns)
 {
     struct processes *p = &broker->processes;
-    size_t id_size = zmq_msg_size(&broker->in.id);
-    uint8_t id[ROUTING_ID_MAX];
-    uid_t uid;
-    pid_t pid;
-    if (id_size > sizeof id || !clients_identity(&broker->in.part[0], &uid, &pid))
+    struct early ready = {.number = number, .id_size = zmq_msg_size(&broker->in.id)};
+    if (ready.id_size > sizeof ready.id || !clients_identity(&broker->in.part[0], &ready.uid, &ready.pid))
         return;
-    memcpy(id, zmq_msg_data(&broker->in.id), id_size); /* what follows may receive other messages */
+    memcpy(ready.id, zmq_msg_data(&broker->in.id),
+           ready.id_size); /* what follows may receive other messages */
     if (find_number(p, number) == NULL)
         processes_launcher(broker, now_ns); /* the worker may have been faster than the news of it */
     struct process *process = find_number(p, number);
-    if (process == NULL || process->pid != pid || process->uid != uid || process->id_size != 0 ||
-        process->leaving)
-        return;
-    memcpy(process->id, id, id_size);
-    process->id_size = id_size;
-    struct process *added = process;
-    HASH_ADD_KEYPTR(hh, p->by_id, added->id, added->id_size, added);
-    if (added->hh.tbl == NULL) { /* uthash's sign of no memory */
-        process->id_size = 0;
-        kill_process(broker, process, now_ns);
-        core_start_failed(broker->core, process->identity->crew, now_ns);
-        return;
-    }
-    if (core_worker_add(broker->core, process->identity->crew, process, now_ns, &process->worker) < 0) {
-        process->worker = NULL;
-        kill_process(broker, process, now_ns);
-        core_start_failed(broker->core, process->identity->crew, now_ns);
-        return;
-    }
-    process->identity->failures = 0;
+    if (process == NULL)
+        processes_keep(p, &ready, now_ns); /* or the launcher has not had the time yet to tell it */
+    else if (process->pid == ready.pid && process->uid == ready.uid)
+        come_up(broker, process, &ready, now_ns);
 }
 
 int processes_tell(struct process *process, uint64_t job)

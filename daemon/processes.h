@@ -48,6 +48,16 @@ struct stranger {
 };
 enum { STRANGERS_MAX = 256, STRANGERS_A_USER = 32 };
 
+/* A READY that was faster than the news of its worker's start. */
+struct early {
+    uint8_t id[ROUTING_ID_MAX];
+    size_t id_size;
+    uint32_t number;
+    pid_t pid;
+    uid_t uid;
+    int64_t deadline_ns;
+};
+
 struct broker;
 
 struct processes {
@@ -62,6 +72,8 @@ struct processes {
     uint32_t next_token;
     struct stranger strangers[STRANGERS_MAX];
     unsigned stranger_count;
+    struct early early[STRANGERS_MAX];
+    unsigned early_count;
 };
 
 /* Makes the workers' socket. launcher: the record socket, taken over. What goes wrong is logged. 0 or a
@@ -79,6 +91,11 @@ void processes_door(struct broker *broker, int64_t now_ns);
 int64_t processes_tick(struct broker *broker, int64_t now_ns);
 /* Lets in who has turned out to be a worker, cuts whose time is over. Returns when the next one's is. */
 int64_t processes_strangers(struct processes *p, int64_t now_ns);
+/* Keeps an early READY for as long as a stranger may stay; one for each routing id, and for a user no more
+ * than he may have strangers. Its deadline is set here. */
+void processes_keep(struct processes *p, const struct early *early, int64_t now_ns);
+/* Takes the one of that number and process out. Returns false when there is none. */
+bool processes_take(struct processes *p, uint32_t number, uid_t uid, pid_t pid, struct early *early);
 
 /* A number for a question to the launcher, never 0. */
 uint32_t processes_token(struct processes *p);

@@ -322,6 +322,13 @@ static struct cgroup_owner *make_owner(struct cgroups *g, uid_t uid, int *rc)
     return owner;
 }
 
+/* Root's again; what cannot be given back stays as it is. */
+static void take_back(int folder, const char *name)
+{
+    int rc = fchownat(folder, name, 0, (gid_t)-1, AT_SYMLINK_NOFOLLOW);
+    (void)rc;
+}
+
 /* What its owner needs for groups in it; where he cannot have it, there will be none. */
 static void hand_over(int folder, int inner, uid_t uid)
 {
@@ -331,7 +338,7 @@ static void hand_over(int folder, int inner, uid_t uid)
     write_number(folder, "cgroup.max.descendants", ITEMS, &ignored);
     if (ignored == 0 && fchownat(inner, "cgroup.procs", uid, same, 0) == 0 &&
         fchownat(folder, "cgroup.procs", uid, same, 0) == 0 && fchown(folder, uid, same) < 0)
-        fchownat(folder, "cgroup.procs", 0, same, 0);
+        take_back(folder, "cgroup.procs");
 }
 
 /* The folder that it is to be born into, or a negative errno. Not one that was there: see settle. */
@@ -417,7 +424,7 @@ void cgroups_end(struct cgroups *groups, uid_t uid, uint32_t worker)
     w->ended = true;
     worker_name(worker, name);
     /* Or its owner could go on making groups in it, and it would never be empty. */
-    fchownat(owner->folder, name, 0, (gid_t)-1, AT_SYMLINK_NOFOLLOW);
+    take_back(owner->folder, name);
     kill_group(owner->folder, name);
 }
 

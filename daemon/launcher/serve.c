@@ -30,7 +30,7 @@ enum {
     SWEEP_MOST_MS = 1000,
     RETRY_SEND_MS = 20,
     NUMBERS_A_START = 16, /* that are passed over at most */
-    ROOM_FOR_ONE = 2, /* records that a request brings at most: LISTENING and its answer */
+    ROOM_FOR_ONE = 2,     /* records that a request brings at most: LISTENING and its answer */
 };
 
 struct launcher {
