@@ -90,7 +90,7 @@ patience() {
     local short=$PID
     mkfifo nobody
     exec 7<>nobody # and nobody reads it
-    background_sh "pmapc map --reconnect 0 echo < <(env --default-signal=PIPE yes 2) >nobody 2>err2"
+    background_sh "pmapc map --reconnect 0 echo < <(env --default-signal=PIPE yes $(printf %01000d 2)) >nobody 2>err2"
     local stuck=$PID
     until_true 20 status_is jobs 2 items_done '>=1000'
     local before=$EPOCHREALTIME
