@@ -35,7 +35,7 @@ prepare_users() {
         chown $uid:$uid $uid
     done
     chmod 1777 reports
-    printf '[daemon]\nuser = daemon\nkill_grace = 200ms\n' >pmapd.conf
+    printf '[daemon]\nuser = daemon\nkill_grace = 200ms\nstop_timeout = 1s\n' >pmapd.conf
 }
 
 # A mount namespace in which files can be put over the machine's: for commands behind "${INSIDE[@]}", which begin in /.

@@ -124,7 +124,7 @@ STATE
     start_system
     local uid pids=()
     for uid in $alice $bob; do
-        as $uid pmapc map -q -- sh -c 'setsid sleep 600 & sleep 600' <<<$'1\n2\n3\n4' >/dev/null 2>&1 &
+        as $uid pmapc map -q --reconnect 0 -- sh -c 'setsid sleep 600 & sleep 600' <<<$'1\n2\n3\n4' >/dev/null 2>&1 &
         pids+=($!)
     done
     until_true 20 eval '[ "$(pgrep -u $alice,$bob -x sleep | wc -l)" -ge 4 ]'
@@ -136,7 +136,7 @@ STATE
 
 @test "a killed launcher ends the daemon and all that it had started" {
     start_system
-    as $alice pmapc map -q -- sleep ::: 600 600 >/dev/null 2>err.a &
+    as $alice pmapc map -q --reconnect 0 -- sleep ::: 600 600 >/dev/null 2>err.a &
     local client=$!
     until_true 20 eval '[ "$(pgrep -u $alice -x sleep | wc -l)" = 2 ]'
     kill -KILL "$(launcher)"
