@@ -64,8 +64,12 @@ static bool stranger(struct arena *a)
 static bool hasty(struct arena *a)
 {
     struct peer *p = peer_connect(a, &a->daemon, NULL, 0);
-    return p != NULL && say_hello(p) && say_ping(p, 1) && peer_await(p, MSG_WELCOME) &&
-           peer_await_error(p, NULL, PERR_PROTOCOL, "WELCOME must be waited for");
+    if (p == NULL)
+        return false;
+    bool ok = say_hello(p) && say_ping(p, 1) && peer_await(p, MSG_WELCOME) &&
+              peer_await_error(p, NULL, PERR_PROTOCOL, "WELCOME must be waited for");
+    peer_free(p);
+    return ok;
 }
 
 int role_main(const char *role, const char *endpoint)
