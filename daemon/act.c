@@ -92,14 +92,19 @@ int act_answer(struct broker *broker, struct client *client, const struct messag
     return end(&out);
 }
 
-void act_retry(struct broker *broker)
+bool act_retry(struct broker *broker)
 {
     struct client *client, *next;
+    bool moved = false;
     for (client = TAILQ_FIRST(&broker->clients.stalled); client != NULL; client = next) {
         next = TAILQ_NEXT(client, stalled_link);
-        if (clients_send_kept(&broker->clients, client, broker->clients_socket) && client->session != NULL)
+        if (!clients_send_kept(&broker->clients, client, broker->clients_socket))
+            continue;
+        moved = true;
+        if (client->session != NULL)
             core_session_block(broker->core, client->session, false);
     }
+    return moved;
 }
 
 /*** Results ***/

@@ -21,9 +21,8 @@ enum {
     CLIENT_TURN = 64, /* messages of clients, and of pool threads, that are taken before anything goes out */
     WORKER_TURN = 256,
     UNREAD_MESSAGES = 64, /* that libzmq keeps for a client; then its results stay in the core */
-    STALLED_MS =
-        5, /* a stalled client is looked at this often: libzmq wakes us when it reads, but only at times */
-    BUSY_TURNS = 64, /* turns without a look at signals and connections, while messages keep coming */
+    STALLED_MS = 100, /* a stalled client is looked at this often, although libzmq wakes us when it reads */
+    BUSY_TURNS = 64,  /* turns without a look at signals and connections, while messages keep coming */
     LEAVE_MS = 100, /* between hiding the sockets and leaving: whoever was just connecting shows up by then */
     LINGER_MS = 1000,
 };
@@ -384,6 +383,9 @@ static void turn(struct broker *broker)
     if (broker->look_clients) {
         act_retry(broker);
         broker->look_clients = take(broker, broker->clients_socket, CLIENT_TURN, serve_client);
+        /* Who looks for messages takes notice of room as well: then nothing wakes us for that any more. */
+        if (!TAILQ_EMPTY(&broker->clients.stalled) && act_retry(broker))
+            broker->look_clients = true;
     }
     int64_t now_ns = broker_now();
     core_mark(broker->core, now_ns);

@@ -132,8 +132,8 @@ void act(struct broker *broker, int64_t now_ns);
 int act_answer(struct broker *broker, struct client *client, const struct message *message, const void *data,
                size_t size);
 
-/* Tries anew for clients that did not read. */
-void act_retry(struct broker *broker);
+/* Tries anew for clients that did not read. Returns whether any has taken what was kept for it. */
+bool act_retry(struct broker *broker);
 
 /*** drain.c ***/
 
