@@ -245,13 +245,11 @@ static void test_credit_and_parking(void **state)
     struct outcome *o = outcome_new(), *two = outcome_new();
     rig_chunk(
         &rig, 1, JOB, 1,
-        ITEMS("sleep 25", "fill 3000000", "fail 4", "fill 40", "sleep 1000", "sleep 1000", "sleep 1000"));
+        ITEMS("first", GATE, "fill 3000000", "fail 4", "fill 40", "sleep 1000", "sleep 1000", "sleep 1000"));
     rig_chunk(&rig, 2, JOB, unlimited, ITEMS("not held up"));
-    while (!o->parked)
-        rig_take(&rig, 1, o, 1, o);
-    assert_int_equal(o->count, 1);
-    assert_true(o->parked_count >= 2);
-    assert_true(o->parked_count < 7);
+    rig_until_parked(&rig, 1, o);
+    assert_true(o->parked_count >= 3);
+    assert_true(o->parked_count < 8);
     assert_false(o->ended);
     rig_until_end(&rig, 2, two);
     assert_item(two, 0, "not held up");
@@ -265,11 +263,11 @@ static void test_credit_and_parking(void **state)
         rig_take(&rig, 1, o, 1, o);
     }
     assert_int_equal(o->count, o->parked_count);
-    assert_filled(&o->item[1], 3000000);
-    if (o->count > 2)
-        assert_int_equal(o->item[2].kind, NOTE_EXIT);
+    assert_filled(&o->item[2], 3000000);
     if (o->count > 3)
-        assert_filled(&o->item[3], 40);
+        assert_int_equal(o->item[3].kind, NOTE_EXIT);
+    if (o->count > 4)
+        assert_filled(&o->item[4], 40);
     outcome_free(o);
     outcome_free(two);
     rig_stop(&rig);
@@ -283,13 +281,14 @@ static void test_granted_in_time(void **state)
     rig_start(&rig);
     rig_plain_job(&rig, JOB, KIND_MODULE, NULL);
     struct outcome *o = outcome_new();
-    rig_chunk(&rig, 1, JOB, 1, ITEMS("sleep 20", "fill 2000000"));
+    rig_chunk(&rig, 1, JOB, 1, ITEMS("first", GATE, "fill 2000000"));
     rig_take(&rig, 1, o, 1, o);
     rig_order(&rig, MSG_GRANT, 1, unlimited);
+    rig_open_gate(&rig, 1);
     while (!o->ended)
         assert_int_equal(rig_take(&rig, 1, o, 1, o), MSG_WORKED);
-    assert_int_equal(o->count, 2);
-    assert_filled(&o->item[1], 2000000);
+    assert_int_equal(o->count, 3);
+    assert_filled(&o->item[2], 2000000);
     outcome_free(o);
     rig_stop(&rig);
 }
@@ -327,26 +326,24 @@ static void test_spool_limit(void **state)
     rig_job(&rig, JOB, KIND_COMMAND, NULL, &call, 5000000);
     call_free(&call);
     struct outcome *o = outcome_new(), *two = outcome_new();
-    rig_chunk(&rig, 1, JOB, 1, ITEMS("sleep 20", "fill 50000000", "not run"));
-    while (!o->parked)
-        rig_take(&rig, 1, o, 1, o);
-    assert_int_equal(o->parked_count, 2);
+    rig_chunk(&rig, 1, JOB, 1, ITEMS("first", GATE, "fill 50000000", "not run"));
+    rig_until_parked(&rig, 1, o);
+    assert_int_equal(o->parked_count, 3);
     rig_order(&rig, MSG_GRANT, 1, unlimited);
     while (!o->ended)
         rig_take(&rig, 1, o, 1, o);
-    assert_int_equal(o->count, 2);
-    assert_int_equal(o->item[1].kind, NOTE_ERROR);
-    assert_true(o->item[1].len > 3000000);
-    assert_true(o->item[1].len <= 5000000);
-    assert_non_null(strstr(o->item[1].text, ": the limit of 5000000 bytes is reached"));
+    assert_int_equal(o->count, 3);
+    assert_int_equal(o->item[2].kind, NOTE_ERROR);
+    assert_true(o->item[2].len > 3000000);
+    assert_true(o->item[2].len <= 5000000);
+    assert_non_null(strstr(o->item[2].text, ": the limit of 5000000 bytes is reached"));
     /* The room is there again. */
-    rig_chunk(&rig, 2, JOB, 1, ITEMS("sleep 20", "fill 4000000"));
-    while (!two->parked)
-        rig_take(&rig, 2, two, 2, two);
+    rig_chunk(&rig, 2, JOB, 1, ITEMS("first", GATE, "fill 4000000"));
+    rig_until_parked(&rig, 2, two);
     rig_order(&rig, MSG_GRANT, 2, unlimited);
     while (!two->ended)
         rig_take(&rig, 2, two, 2, two);
-    assert_filled(&two->item[1], 4000000);
+    assert_filled(&two->item[2], 4000000);
     outcome_free(o);
     outcome_free(two);
     rig_stop(&rig);
@@ -364,15 +361,14 @@ static void test_spool_without_folder(void **state)
     rig_job(&rig, JOB, KIND_COMMAND, NULL, &call, 5000000);
     call_free(&call);
     struct outcome *o = outcome_new();
-    rig_chunk(&rig, 1, JOB, 1, ITEMS("sleep 20", "fill 900000", "sleep 20"));
-    while (!o->parked)
-        rig_take(&rig, 1, o, 1, o);
+    rig_chunk(&rig, 1, JOB, 1, ITEMS("first", GATE, "fill 900000", "last"));
+    rig_until_parked(&rig, 1, o);
     rig_order(&rig, MSG_GRANT, 1, unlimited);
     while (!o->ended)
         rig_take(&rig, 1, o, 1, o);
     /* It waited in /tmp. */
     assert_int_equal(o->count, o->parked_count);
-    assert_filled(&o->item[1], 900000);
+    assert_filled(&o->item[2], 900000);
     outcome_free(o);
     rig_stop(&rig);
 }
@@ -386,11 +382,12 @@ static void test_yield(void **state)
     rig_start(&rig);
     rig_plain_job(&rig, JOB, KIND_MODULE, NULL);
     struct outcome *o = outcome_new(), *two = outcome_new();
-    rig_chunk(&rig, 1, JOB, unlimited, ITEMS("a", "sleep 50", "b", "c"));
+    rig_chunk(&rig, 1, JOB, unlimited, ITEMS("a", GATE, "b", "c"));
     rig_chunk(&rig, 2, JOB, unlimited, ITEMS("queued"));
     rig_take(&rig, 1, o, 1, o);
     rig_order(&rig, MSG_YIELD, 2, 0);
     rig_order(&rig, MSG_YIELD, 1, 0);
+    rig_open_gate(&rig, 1);
     while (!o->ended)
         rig_take(&rig, 1, o, 2, two);
     assert_true(two->ended);
@@ -410,7 +407,7 @@ static void test_recall(void **state)
     rig_start(&rig);
     rig_plain_job(&rig, JOB, KIND_MODULE, NULL);
     struct outcome *o = outcome_new(), *two = outcome_new(), *three = outcome_new();
-    rig_chunk(&rig, 1, JOB, unlimited, ITEMS("a", "sleep 50", "b"));
+    rig_chunk(&rig, 1, JOB, unlimited, ITEMS("a", GATE, "b"));
     rig_take(&rig, 1, o, 1, o);
     rig_records(&rig, 2, JOB, unlimited, true, &length, 1, bytes, sizeof bytes);
     rig_order(&rig, MSG_RECALL, 2, 0);
@@ -419,6 +416,7 @@ static void test_recall(void **state)
     rig_records(&rig, 2, JOB, unlimited, true, &length, 1, bytes, sizeof bytes); /* was under way */
     rig_records(&rig, 2, JOB, unlimited, false, &length, 1, bytes, sizeof bytes);
     rig_chunk(&rig, 3, JOB, unlimited, ITEMS("three"));
+    rig_open_gate(&rig, 1);
     while (!o->ended)
         rig_take(&rig, 1, o, 2, two);
     assert_true(two->ended);
@@ -452,9 +450,8 @@ static void test_drop(void **state)
     outcome_free(o);
     /* A parked one is dropped too. */
     o = outcome_new();
-    rig_chunk(&rig, 3, JOB, 1, ITEMS("sleep 20", "fill 300000"));
-    while (!o->parked)
-        rig_take(&rig, 3, o, 3, o);
+    rig_chunk(&rig, 3, JOB, 1, ITEMS("first", GATE, "fill 300000"));
+    rig_until_parked(&rig, 3, o);
     rig_order(&rig, MSG_DROP, 3, 0);
     while (!o->ended)
         rig_take(&rig, 3, o, 3, o);

@@ -305,6 +305,21 @@ void rig_lend(struct rig *rig, uint64_t chunk, uint64_t lent, uint64_t back)
     send_header(rig, &m, false);
 }
 
+void rig_open_gate(struct rig *rig, uint64_t chunk)
+{
+    rig_lend(rig, chunk, 1, 0);
+}
+
+void rig_until_parked(struct rig *rig, uint64_t chunk, struct outcome *o)
+{
+    assert_int_equal(rig_take(rig, chunk, o, chunk, o), MSG_WORKED);
+    assert_int_equal(o->count, 1);
+    rig_open_gate(rig, chunk);
+    while (!o->parked)
+        rig_take(rig, chunk, o, chunk, o);
+    assert_int_equal(o->count, 1);
+}
+
 void rig_grant_head(struct rig *rig, uint64_t chunk, uint64_t bytes)
 {
     struct message m = {.type = MSG_GRANT, .grant = {.chunk = chunk, .bytes = bytes, .head = true}};

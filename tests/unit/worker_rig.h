@@ -85,6 +85,13 @@ void rig_records(struct rig *rig, uint64_t chunk, uint64_t job, uint64_t credit,
 void rig_order(struct rig *rig, enum message_type type, uint64_t chunk, uint64_t value);
 /* LEND: so many tokens in all, so many wanted back. */
 void rig_lend(struct rig *rig, uint64_t chunk, uint64_t lent, uint64_t back);
+/* An item that runs until its chunk's gate is opened, rather than for a time in which a busy machine may get
+ * nowhere: "lent 1", and LEND of one token. Once a chunk, whose job need not share a jobserver. */
+#define GATE "lent 1"
+void rig_open_gate(struct rig *rig, uint64_t chunk);
+/* Takes the one message that a credit of 1 pays for, with one result; then opens the gate and takes PARKED.
+ */
+void rig_until_parked(struct rig *rig, uint64_t chunk, struct outcome *o);
 /* GRANT of so many bytes, saying that the chunk is the head. */
 void rig_grant_head(struct rig *rig, uint64_t chunk, uint64_t bytes);
 void rig_forget(struct rig *rig, uint64_t job);
