@@ -55,11 +55,25 @@ static bool read_nologin(char line[NOLOGIN_MAX])
     return false;
 }
 
-/* A user without an entry there has no password that could have expired. */
+bool account_is_missing(int error)
+{
+    return error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
+}
+
+/*
+ * A user without an entry there has no password that could have expired; but one whose entry cannot be read
+ * may have.
+ */
 static int check_plainly(const char *name, uid_t uid, char text[ACCOUNT_TEXT_MAX])
 {
     char line[NOLOGIN_MAX];
+    errno = 0;
     const struct spwd *entry = getspnam(name); /* NOLINT(concurrency-mt-unsafe): there are no threads */
+    if (!entry && !account_is_missing(errno)) {
+        snprintf(text, ACCOUNT_TEXT_MAX, "your account's expiry cannot be looked up, try again: %s",
+                 strerror(errno)); /* NOLINT(concurrency-mt-unsafe) */
+        return -EAGAIN;
+    }
     const char *why = entry ? account_expired(entry, (long)(time(NULL) / DAY_S)) : NULL;
     if (why) {
         snprintf(text, ACCOUNT_TEXT_MAX, "your account %s", why);
@@ -109,6 +123,28 @@ static int converse(int count, const struct pam_message **messages, struct pam_r
     return count > 0 && !*responses ? PAM_BUF_ERR : PAM_SUCCESS;
 }
 
+/*
+ * Has a rule judged the account? All else is a failure of what should have judged it, or have made a session
+ * of it, and may pass: a name service that does not answer, memory that is short, a module that is being
+ * replaced.
+ */
+static bool is_judgement(int code)
+{
+    switch (code) {
+    case PAM_AUTH_ERR: /* pam_nologin's and pam_deny's */
+    case PAM_PERM_DENIED:
+    case PAM_ACCT_EXPIRED:
+    case PAM_CRED_EXPIRED:
+    case PAM_AUTHTOK_EXPIRED:
+    case PAM_NEW_AUTHTOK_REQD:
+    case PAM_USER_UNKNOWN:
+    case PAM_MAXTRIES:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Account rules, and with session the session as well. */
 static int ask_pam(const char *folder, const char *name, bool session, char text[ACCOUNT_TEXT_MAX])
 {
@@ -121,11 +157,13 @@ static int ask_pam(const char *folder, const char *name, bool session, char text
     if (rc == PAM_SUCCESS && session)
         rc = pam_open_session(pam, 0);
     if (rc != PAM_SUCCESS)
-        snprintf(text, ACCOUNT_TEXT_MAX, "PAM refuses your account: %.100s",
+        snprintf(text, ACCOUNT_TEXT_MAX, "%s: %.80s",
+                 is_judgement(rc) ? "PAM refuses your account"
+                                  : "PAM cannot say whether your account may be used, try again",
                  said[0] != '\0' ? said : pam_strerror(pam, rc));
     if (pam)
         pam_end(pam, rc | PAM_DATA_SILENT);
-    return rc == PAM_SUCCESS ? 0 : rc == PAM_BUF_ERR ? -ENOMEM : -EACCES;
+    return rc == PAM_SUCCESS ? 0 : is_judgement(rc) ? -EACCES : -EAGAIN;
 }
 
 int account_enter(const char *folder, const char *name, uid_t uid, char text[ACCOUNT_TEXT_MAX])

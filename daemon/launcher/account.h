@@ -31,6 +31,10 @@ int account_enter(const char *folder, const char *name, uid_t uid, char text[ACC
  */
 int account_check(const char *folder, const char *name, uid_t uid, char text[ACCOUNT_TEXT_MAX]);
 
+/* Says an errno after a look-up without a result that there is no such entry, by any of the sources? As in
+ * getpwnam(3); otherwise the source could not be read. */
+bool account_is_missing(int error);
+
 /* Tells the kernel's audit whose process this is, where that may be told. */
 void account_set_loginuid(uid_t uid);
 

@@ -189,12 +189,6 @@ static void end_with(pid_t launcher)
 
 /*** The user ***/
 
-/* getpwnam(3): these are how various sources say that there is none. */
-static bool is_no_entry(int error)
-{
-    return error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
-}
-
 /*
  * Who is in no list of users has a number for a name and no home: a worker can do without. But where the list
  * cannot be read nobody gets in, for he may have an account that must not be used.
@@ -203,7 +197,7 @@ static void find_account(uid_t uid, struct account *account)
 {
     errno = 0;
     const struct passwd *entry = getpwuid(uid); /* NOLINT(concurrency-mt-unsafe): there are no threads */
-    must(entry || is_no_entry(errno), "looking up the user");
+    must(entry || account_is_missing(errno), "looking up the user");
     account->known = entry != NULL;
     snprintf(account->name, sizeof account->name, "%u", (unsigned)uid);
     snprintf(account->home, sizeof account->home, "/");
@@ -239,10 +233,8 @@ static void enter(const struct start *start, const struct account *account)
         return;
     }
     int rc = account_enter(NULL, account->name, uid, text);
-    if (rc == -EACCES)
-        give_up(text, true, EACCES);
     if (rc < 0)
-        fail("asking for the account", -rc);
+        give_up(text, true, -rc);
 }
 
 static int compare_gids(const void *a, const void *b)
@@ -404,10 +396,8 @@ _Noreturn void start_asking(uid_t uid, pid_t launcher, int status)
     end_with(launcher);
     find_account(uid, &account);
     int rc = account.known ? account_check(NULL, account.name, uid, text) : 0;
-    if (rc == -EACCES)
-        give_up(text, true, EACCES);
     if (rc < 0)
-        fail("asking for the account", -rc);
+        give_up(text, true, -rc);
     must(write(status_fd, &may, sizeof may) == sizeof may, "telling what came of it");
     _exit(EXIT_SUCCESS);
 }

@@ -216,6 +216,28 @@ asked() {
     complains 'your account has expired'
 }
 
+@test "while PAM cannot judge nobody gets in, is told to try again, and may as soon as it can" {
+    with_pam
+    local open='session required pam_permit.so'
+    printf '%s\n' 'account required pam_debug.so acct=authinfo_unavail' "$open" >pam.d/pmapd
+    start_system
+    expect 4 "${INSIDE[@]}" as $alice pmapc map square ::: 3
+    complains 'PAM cannot say whether your account may be used, try again'
+    printf '%s\n' 'account required pam_permit.so' "$open" >pam.d/pmapd
+    until_true 20 expect 0 "${INSIDE[@]}" as $alice pmapc map square ::: 3
+    says 9
+}
+
+@test "while PAM can open no sessions there are no processes, and their user is told to try again" {
+    with_pam
+    printf '%s\n' 'account required pam_permit.so' 'session required pam_debug.so open_session=system_err' >pam.d/pmapd
+    start_system
+    alice_maps 4 true
+    complains 'PAM cannot say whether your account may be used, try again'
+    printf '%s\n' 'account required pam_permit.so' 'session required pam_permit.so' >pam.d/pmapd
+    until_true 20 alice_maps 0 true
+}
+
 @test "a module that hangs keeps nobody else waiting" {
     with_pam
     printf '%s\n' 'account required pam_exec.so quiet /bin/sleep 600' 'session required pam_permit.so' >pam.d/pmapd

@@ -118,11 +118,45 @@ static void test_refused(void **state)
     char expected[256];
     snprintf(expected, sizeof expected, "PAM refuses your account: ask%%%s", name);
     assert_string_equal(text, expected);
-    /* A session is needed as well. */
-    assert_int_equal(enter("account required pam_permit.so\nsession required pam_deny.so\n"), -EACCES);
-    assert_non_null(strstr(text, "PAM refuses your account: "));
+}
+
+/* A module that fails has not judged anybody, and the next time it may work. */
+static void test_fails(void **state)
+{
+    (void)state;
+    NEEDS_PAM();
+    static const struct {
+        const char *returned; /* by pam_debug, as its option has it */
+        int rc;
+    } cases[] = {
+        {"authinfo_unavail", -EAGAIN},
+        {"system_err", -EAGAIN},
+        {"service_err", -EAGAIN},
+        {"buf_err", -EAGAIN},
+        {"abort", -EAGAIN},
+        {"cred_unavail", -EAGAIN},
+        {"module_unknown", -EAGAIN},
+        {"auth_err", -EACCES},
+        {"perm_denied", -EACCES},
+        {"acct_expired", -EACCES},
+        {"new_authtok_reqd", -EACCES},
+        {"user_unknown", -EACCES},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char service[128];
+        snprintf(service, sizeof service, "account required pam_debug.so acct=%s\n", cases[i].returned);
+        print_message("%s\n", cases[i].returned);
+        assert_int_equal(enter(service), cases[i].rc);
+        const char *words = cases[i].rc == -EACCES
+                                ? "PAM refuses your account: "
+                                : "PAM cannot say whether your account may be used, try again: ";
+        assert_int_equal(strncmp(text, words, strlen(words)), 0);
+        assert_true(strlen(text) > strlen(words));
+    }
+    /* A session is needed as well, and one that is not to be had is no judgement. */
+    assert_int_equal(enter("account required pam_permit.so\nsession required pam_deny.so\n"), -EAGAIN);
     /* So is a service that makes sense. */
-    assert_int_equal(enter("account required pam_of_nobody.so\nsession required pam_permit.so\n"), -EACCES);
+    assert_int_equal(enter("account required pam_of_nobody.so\nsession required pam_permit.so\n"), -EAGAIN);
 }
 
 /* The same rules without the session. */
@@ -180,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_expired),
         cmocka_unit_test_setup_teardown(test_permitted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_check, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_service, setup, teardown),
