@@ -30,6 +30,9 @@ struct service_socket {
     char path[108];
 };
 
+/* How many descriptors were passed, from 3 on. */
+size_t service_passed(void);
+
 /*
  * The sockets that were passed. *sockets: from malloc (NULL when there are none), its descriptors the
  * caller's. To be called once, before anything else opens descriptors in earnest. Returns 0 or a negative

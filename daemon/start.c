@@ -42,8 +42,10 @@ static int failed(const char *what, int error)
 /*** The process ***/
 
 /* A program that was started without them would give the numbers to sockets, and write its log to one. */
-static int open_standard_descriptors(void)
+static int reset_descriptors(void)
 {
+    /* What whoever has started us forgot to close is not ours to keep, nor to hand on. */
+    closefrom(STDERR_FILENO + 1 + (int)service_passed());
     for (int fd = 0; fd <= 2; fd++) {
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) < 0)
             return -errno;
@@ -80,7 +82,7 @@ static void raise_descriptor_limit(bool private_pool)
 int start_process(bool private_pool, int *signal_fd)
 {
     sigset_t signals;
-    int rc = open_standard_descriptors();
+    int rc = reset_descriptors();
     if (rc < 0)
         return rc; /* there is nowhere to log it */
     umask(private_pool ? 077 : 022);

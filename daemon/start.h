@@ -12,7 +12,8 @@
 #define START_CONFIG "/etc/pmapd/pmapd.conf"
 
 /*
- * Descriptors 0 to 2 are open, as many as allowed may be opened, the umask is sane, rand() is seeded from the
+ * Descriptors 0 to 2 are open, others are not but the sockets that a service manager has passed; as many as
+ * allowed may be opened, the umask is sane, rand() is seeded from the
  * kernel (libzmq draws guessable routing ids from it otherwise), SIGPIPE is ignored, and TERM, INT and HUP
  * are blocked and come out of *signal_fd. Returns 0 or a negative errno.
  */

@@ -111,9 +111,10 @@ static _Noreturn void become_daemon(const struct start *s, int error_fd)
 
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null_fd >= 0 && chdir("/") == 0 && dup2(null_fd, STDIN_FILENO) >= 0 &&
-        dup2(null_fd, STDOUT_FILENO) >= 0 && dup2(s->log_fd, STDERR_FILENO) >= 0 &&
-        close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+        dup2(null_fd, STDOUT_FILENO) >= 0 && dup2(s->log_fd, STDERR_FILENO) >= 0) {
+        close_range(3, ~0U, CLOSE_RANGE_CLOEXEC); /* where the kernel has it not, pmapd closes them itself */
         execvp(s->program, (char *const *)argv);
+    }
     int error = errno;
     while (write(error_fd, &error, sizeof error) < 0 && errno == EINTR)
         ;

@@ -131,8 +131,9 @@ static _Noreturn void execute(char *const arguments[], char *const environment[]
     int high_socket = fcntl(launchers_end, F_DUPFD, FIRST_FREE);
     int high_status = fcntl(status, F_DUPFD_CLOEXEC, FIRST_FREE);
     if (high_socket >= 0 && high_status >= 0 && dup2(high_socket, CHILD_SOCKET) >= 0 &&
-        dup3(high_status, CHILD_STATUS, O_CLOEXEC) >= 0 && close_range(FIRST_FREE, ~0U, 0) == 0) {
+        dup3(high_status, CHILD_STATUS, O_CLOEXEC) >= 0) {
         status = CHILD_STATUS;
+        closefrom(FIRST_FREE);
         for (int signal = 1; signal < NSIG; signal++)
             sigaction(signal, &standard, NULL); /* some cannot be changed and need not be */
         sigemptyset(&none);

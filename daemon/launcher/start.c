@@ -88,7 +88,7 @@ static void reset_descriptors(int status)
         must(dup3(status, STATUS_FD, O_CLOEXEC) == STATUS_FD, "dup");
         status_fd = STATUS_FD;
     }
-    must(close_range(STATUS_FD + 1, ~0U, 0) == 0, "close_range");
+    closefrom(STATUS_FD + 1);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     must(null >= 0, "/dev/null");
     for (int fd = 0; fd <= 2; fd++)
@@ -380,7 +380,7 @@ _Noreturn void start_child(const struct start *start)
     end_with(start->launcher);
     umask(077);
     must(chdir("/") == 0, "chdir");
-    must(close_range(STATUS_FD + 1, ~0U, 0) == 0, "close_range"); /* what looking names up may have left */
+    closefrom(STATUS_FD + 1); /* what looking names up may have left */
     execute(start, &account);
 }
 

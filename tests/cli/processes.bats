@@ -109,6 +109,27 @@ ended_either() {
     [ "$got" -le 1 ] || fail "process $1: status $got"
 }
 
+# Which processes that came of the daemon have this file open.
+holders_of() {
+    local pid
+    for pid in "$DAEMON" $(family); do
+        ! find "/proc/$pid/fd" -lname "$1" 2>/dev/null | grep -q . || echo "$pid $(cat "/proc/$pid/comm")"
+    done
+}
+
+@test "descriptors that the daemon was started with are nobody's" {
+    stop_daemon
+    echo secret >inherited
+    # A low one, where its own would be, and some that its own are among.
+    start_daemon 5<inherited 20<inherited 133<>inherited
+    background pmapc map -- sleep ::: 97.84 97.84 >out 2>err
+    until_true 20 some_are sleep
+    some_are pmap-exec
+    [ -z "$(holders_of "$T/inherited")" ] || fail "held by: $(holders_of "$T/inherited")"
+    kill -INT $PID
+    ended $PID 130
+}
+
 @test "the daemon stopped under load leaves no process behind" {
     local pids
     background pmapc map --reconnect 0 -- sh -c 'trap "" TERM; sleep 97.81 & sleep 97.81' ::: 1 2 3 >out 2>err

@@ -47,7 +47,8 @@ launcher_of() {
 }
 
 @test "what is the manager's reaches neither launcher nor tasks" {
-    manage --listen "$T/d.sock" --watchdog 60
+    echo secret >inherited
+    manage --listen "$T/d.sock" --watchdog 60 70<inherited
     until_true 20 told READY=1
     local pid=$(served_by) names='^(NOTIFY_SOCKET|WATCHDOG_|LISTEN_|INVOCATION_ID)'
     tr '\0' '\n' <"/proc/$pid/environ" | grep -qE "$names" || fail "the test does not test"
@@ -56,6 +57,8 @@ launcher_of() {
     ! grep -E "$names" out || fail "a task has it"
     expect 0 pmapc map -- ls ::: /proc/self/fd
     says $'0\n1\n2\n3'
+    # What it was not passed on purpose is not even the daemon's.
+    [ -z "$(find "/proc/$pid/fd" -lname "$T/inherited")" ] || fail "inherited"
     # The manager's sockets are not the launcher's either.
     ! ls -l "/proc/$(launcher_of "$pid")/fd" | grep -q "$(stat -Lc %i "/proc/$pid/fd/3")" || fail "the launcher has it"
 }

@@ -106,7 +106,8 @@ static int own_descriptors(void)
 {
     if (fcntl(HOST_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || fcntl(HOST_ARENA, F_SETFD, FD_CLOEXEC) < 0)
         return -errno;
-    return close_range(HOST_ARENA + 1, ~0U, 0) < 0 ? -errno : 0;
+    closefrom(HOST_ARENA + 1);
+    return 0;
 }
 
 /* Prepares the job. Returns 0, or -1: job->bad says why not. */
