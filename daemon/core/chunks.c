@@ -139,17 +139,11 @@ static void count_wait(struct job *job, int64_t wait_ns)
         owner->longest_wait_ns = wait_ns;
 }
 
-/* The chunk takes its slot: it is the first of its worker now. */
-static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
+/* The chunk has its slot: it is the first of its worker now. */
+static void begin(struct core *core, struct chunk *chunk, int64_t now_ns)
 {
     struct job *job = chunk->job;
     chunk->started_ns = now_ns;
-    share_start(&job->share, in_order_ns(core, chunk), now_ns);
-    share_start(&job->owner->share, in_order_ns(core, chunk), now_ns);
-    job->running++;
-    core->running++;
-    if (job->owner->unserved)
-        guarantee_look(core, job->owner, now_ns);
     if (chunk->metered)
         grants_count(chunk);
     if (chunk->metered && job->options.jobserver)
@@ -159,32 +153,69 @@ static void start(struct core *core, struct chunk *chunk, int64_t now_ns)
     look_in_time(core, chunk, now_ns);
 }
 
-/* The worker's first chunk gives its slot back, which the next one takes over without asking. */
-static void give_up_slot(struct core *core, struct chunk *chunk, bool correct, int64_t now_ns)
+/* It waits behind the chunk that its worker runs; or no longer. */
+static void join_line(struct chunk *chunk)
 {
-    struct worker *worker = chunk->worker;
+    chunk->worker->queued_ns += chunk->expected_ns;
+    share_commit(&chunk->job->share, chunk->expected_ns);
+    share_commit(&chunk->job->owner->share, chunk->expected_ns);
+}
+
+static void leave_line(struct chunk *chunk)
+{
+    chunk->worker->queued_ns -= chunk->expected_ns;
+    share_commit(&chunk->job->share, -chunk->expected_ns);
+    share_commit(&chunk->job->owner->share, -chunk->expected_ns);
+}
+
+static void take_slot(struct core *core, struct chunk *chunk, int64_t now_ns)
+{
     struct job *job = chunk->job;
-    int64_t elapsed = now_ns - chunk->started_ns, unused = in_order_ns(core, chunk) - elapsed;
-    int64_t correction = correct ? chunk->run_ns - elapsed : 0;
-    if (chunk->borrows)
-        lend_end(core, chunk, now_ns);
-    share_stop(&job->share, unused, correction, now_ns);
-    share_stop(&job->owner->share, unused, correction, now_ns);
+    share_start(&job->share, in_order_ns(core, chunk), now_ns);
+    share_start(&job->owner->share, in_order_ns(core, chunk), now_ns);
+    job->running++;
+    core->running++;
+    if (job->owner->unserved)
+        guarantee_look(core, job->owner, now_ns);
+    begin(core, chunk, now_ns);
+}
+
+static void give_up_slot(struct core *core, struct job *job, int64_t unused_ns, int64_t correction_ns,
+                         int64_t now_ns)
+{
+    share_stop(&job->share, unused_ns, correction_ns, now_ns);
+    share_stop(&job->owner->share, unused_ns, correction_ns, now_ns);
     job->running--;
     core->running--;
     if (job->owner->share.running == 0)
         guarantee_look(core, job->owner, now_ns);
+}
+
+/* The worker's first chunk, which has left it, gives its slot back; the next one takes it over without
+ * asking. */
+static void pass_on_slot(struct core *core, struct chunk *chunk, bool correct, int64_t now_ns)
+{
+    struct worker *worker = chunk->worker;
+    struct job *job = chunk->job;
+    int64_t elapsed_ns = now_ns - chunk->started_ns, unused_ns = in_order_ns(core, chunk) - elapsed_ns;
+    int64_t correction_ns = correct ? chunk->run_ns - elapsed_ns : 0;
+    if (chunk->borrows)
+        lend_end(core, chunk, now_ns);
     struct chunk *next = TAILQ_FIRST(&worker->chunks);
-    if (next == NULL)
-        return;
-    worker->queued_ns -= next->expected_ns;
-    share_commit(&next->job->share, -next->expected_ns);
-    share_commit(&next->job->owner->share, -next->expected_ns);
-    start(core, next, now_ns);
-    if (next->metered)
+    if (next != NULL)
+        leave_line(next);
+    if (next != NULL && next->job == job) {
+        int64_t expected_ns = in_order_ns(core, next);
+        share_pass_on(&job->share, unused_ns, correction_ns, expected_ns, now_ns);
+        share_pass_on(&job->owner->share, unused_ns, correction_ns, expected_ns, now_ns);
+        begin(core, next, now_ns);
+    } else {
+        give_up_slot(core, job, unused_ns, correction_ns, now_ns);
+        if (next != NULL)
+            take_slot(core, next, now_ns);
+    }
+    if (next != NULL && next->metered)
         order_update(core, next->job, now_ns);
-    if (next->job != job)
-        order_moved(core, next->job, now_ns);
 }
 
 void chunks_leave_queue(struct core *core, struct chunk *chunk, bool correct, int64_t now_ns)
@@ -196,11 +227,9 @@ void chunks_leave_queue(struct core *core, struct chunk *chunk, bool correct, in
     TAILQ_REMOVE(&worker->chunks, chunk, worker_link);
     worker->depth--;
     if (ran) {
-        give_up_slot(core, chunk, correct, now_ns);
+        pass_on_slot(core, chunk, correct, now_ns);
     } else {
-        worker->queued_ns -= chunk->expected_ns;
-        share_commit(&job->share, -chunk->expected_ns);
-        share_commit(&owner->share, -chunk->expected_ns);
+        leave_line(chunk);
     }
     if (!shares_job(worker, chunk, false))
         job->lanes--;
@@ -274,6 +303,24 @@ void chunk_insert(struct job *job, struct chunk *chunk)
         TAILQ_INSERT_HEAD(&job->chunks, chunk, job_link);
 }
 
+/* How many items of the job take about length_ns. */
+static uint32_t items_for(const struct core *core, const struct job *job, int64_t length_ns)
+{
+    if (job->options.chunksize == 1)
+        return 1;
+    struct chunker_input in = {
+        .item_ns = job->item_ns,
+        .last_count = job->last_count,
+        .measured = job->measured,
+        .queued_items = job->queued_items,
+        .slots = order_slots(core, job),
+        .limit = job->options.chunksize,
+        .least = job->least_count,
+        .target_ns = length_ns,
+    };
+    return chunker_count(&in);
+}
+
 /* Cuts a chunk that takes about length_ns off the job and gives it to the worker. NULL when memory is short.
  */
 static struct chunk *give(struct core *core, struct worker *worker, struct job *job, int64_t length_ns,
@@ -288,17 +335,7 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
         return NULL;
     }
     struct owner *owner = job->owner;
-    struct chunker_input in = {
-        .item_ns = job->item_ns,
-        .last_count = job->last_count,
-        .measured = job->measured,
-        .queued_items = job->queued_items,
-        .slots = order_slots(core, job),
-        .limit = job->options.chunksize,
-        .least = job->least_count,
-        .target_ns = length_ns,
-    };
-    if (cut_next(core, job, chunker_count(&in), chunk) < 0) {
+    if (cut_next(core, job, items_for(core, job, length_ns), chunk) < 0) {
         chunk_free(core, chunk);
         return NULL;
     }
@@ -323,16 +360,13 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
     worker->depth++;
     job->in_flight++;
     if (worker->depth == 1) {
-        start(core, chunk, now_ns);
+        take_slot(core, chunk, now_ns);
     } else {
         look_in_time(core, TAILQ_FIRST(&worker->chunks), now_ns);
-        worker->queued_ns += chunk->expected_ns;
-        share_commit(&job->share, chunk->expected_ns);
-        share_commit(&owner->share, chunk->expected_ns);
+        join_line(chunk);
     }
     worker_relist(core, worker, now_ns);
-    order_update(core, job, now_ns);
-    order_moved(core, job, now_ns);
+    order_ran(core, job, now_ns);
     return chunk;
 }
 

@@ -55,14 +55,28 @@ void share_start(struct share *s, int64_t expected_ns, int64_t now_ns)
     s->ahead_ns += expected_ns;
 }
 
-void share_stop(struct share *s, int64_t unused_ns, int64_t correction_ns, int64_t now_ns)
+/* What a chunk that ends leaves behind; running: without it. */
+static void settle(struct share *s, uint32_t running, int64_t unused_ns, int64_t correction_ns)
 {
-    share_advance(s, now_ns);
-    s->running--;
     /* A chunk that took longer than expected has used up what the others have ahead: then it is all gone. */
     if (unused_ns > 0)
         s->ahead_ns = unused_ns < s->ahead_ns ? s->ahead_ns - unused_ns : 0;
-    if (s->running == 0)
+    if (running == 0)
         s->ahead_ns = 0;
-    s->vtime += (double)correction_ns / s->weight;
+    if (correction_ns != 0)
+        s->vtime += (double)correction_ns / s->weight;
+}
+
+void share_stop(struct share *s, int64_t unused_ns, int64_t correction_ns, int64_t now_ns)
+{
+    share_advance(s, now_ns);
+    settle(s, --s->running, unused_ns, correction_ns);
+}
+
+void share_pass_on(struct share *s, int64_t unused_ns, int64_t correction_ns, int64_t expected_ns,
+                   int64_t now_ns)
+{
+    share_advance(s, now_ns);
+    settle(s, s->running - 1, unused_ns, correction_ns);
+    s->ahead_ns += expected_ns;
 }

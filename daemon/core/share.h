@@ -57,4 +57,8 @@ void share_start(struct share *s, int64_t expected_ns, int64_t now_ns);
  */
 void share_stop(struct share *s, int64_t unused_ns, int64_t correction_ns, int64_t now_ns);
 
+/* Both at once: the next chunk, which is expected to take so long, takes over the slot of one that ends. */
+void share_pass_on(struct share *s, int64_t unused_ns, int64_t correction_ns, int64_t expected_ns,
+                   int64_t now_ns);
+
 #endif

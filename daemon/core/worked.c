@@ -55,7 +55,7 @@ static void chunk_over(struct core *core, struct chunk *chunk, bool correct, uin
     if (!unwanted) {
         if (job->process)
             grants_look(core, job);
-        order_update(core, job, now_ns);
+        order_ran(core, job, now_ns);
     } else if (job->session == NULL && job->in_flight == 0) {
         job_free(core, job);
     }
@@ -168,7 +168,7 @@ int core_worked(struct core *core, struct worker *worker, uint64_t id, struct ba
     } else {
         results_flush(core, job, chunk);
         grants_look(core, job);
-        order_update(core, job, now_ns);
+        order_ran(core, job, now_ns);
     }
     return 0;
 }

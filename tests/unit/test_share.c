@@ -78,6 +78,31 @@ static void is_where_it_was_when_what_was_queued_starts(void **unused)
     assert_key(&s, 60, 50);
 }
 
+static void passing_a_slot_on_is_stopping_and_starting(void **unused)
+{
+    (void)unused;
+    static const struct {
+        uint32_t others;
+        int64_t unused_ns, correction_ns, expected_ns;
+    } cases[] = {{0, 40, -7, 90}, {0, -40, 3, 90},  {0, 0, 0, 0},
+                 {2, 40, -7, 90}, {2, -400, 3, 90}, {1, 600, 0, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct share one, two;
+        share_init(&one, 3);
+        for (uint32_t k = 0; k <= cases[i].others; k++)
+            share_start(&one, 200, 10 * (int64_t)k);
+        two = one;
+        share_pass_on(&one, cases[i].unused_ns, cases[i].correction_ns, cases[i].expected_ns, 170);
+        share_stop(&two, cases[i].unused_ns, cases[i].correction_ns, 170);
+        share_start(&two, cases[i].expected_ns, 170);
+        for (int64_t now_ns = 170; now_ns < 1000; now_ns += 77)
+            assert_key(&one, now_ns, share_key(&two, now_ns));
+        assert_int_equal(one.running, two.running);
+        assert_int_equal(one.ahead_ns, two.ahead_ns);
+        assert_int_equal(one.used_ns, two.used_ns);
+    }
+}
+
 static void counts_what_is_queued_in_the_order_only(void **unused)
 {
     (void)unused;
@@ -122,6 +147,7 @@ int main(void)
         cmocka_unit_test(corrects_at_the_end),
         cmocka_unit_test(counts_what_runs_with_what_it_is_expected_to_take),
         cmocka_unit_test(is_where_it_was_when_what_was_queued_starts),
+        cmocka_unit_test(passing_a_slot_on_is_stopping_and_starting),
         cmocka_unit_test(counts_what_is_queued_in_the_order_only),
         cmocka_unit_test(wakes_without_credit_or_debt),
         cmocka_unit_test(weighs_nothing_as_one),
