@@ -335,10 +335,14 @@ static void check_memory(struct world *world, const struct core_counts *counts)
         jobs++;
         /* Input: the window, a message over it, and a large item beyond that. Results: the window, and what
          * was with the workers when it became full. */
-        most += (ledger->in_window ? ledger->in_window : window) + ledger->most_message;
+        uint64_t own = ledger->in_window ? ledger->in_window : window;
+        most += own + ledger->most_message;
         most += ledger->most_item > 0 ? ledger->most_item + PROTOCOL_MESSAGE_MAX : 0;
-        most += ledger->halted ? window : 0;          /* what was not run has a result of 32 bytes */
-        most += window + 2 * ledger->at_workers_most; /* small pieces may cost half as much again */
+        most += own + 2 * ledger->at_workers_most; /* small pieces may cost half as much again */
+        /* What was not run costs as much as an empty item, and a note that says so. */
+        if (ledger->halted)
+            most += (own + ledger->most_message) / RECORD_COST *
+                    (RECORD_COST + NOTE_SIZE + sizeof "not run: halted");
         if (!ledger->cancelled) {
             queued += ledger->queued;
             waiting += ledger->queued > 0;
