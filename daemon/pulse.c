@@ -11,6 +11,8 @@
 
 /* Until the launcher is asked again that has had no room for a question. */
 #define AGAIN_NS INT64_C(10000000)
+/* Until a service manager is told again that has had no room for what it was told. */
+#define TELL_NS INT64_C(100000000)
 
 static void ask(struct broker *broker, int64_t now_ns)
 {
@@ -38,7 +40,7 @@ void pulse_start(struct broker *broker, int64_t now_ns)
     ask(broker, now_ns);
 }
 
-int64_t pulse_tick(struct broker *broker, int64_t now_ns)
+static int64_t beat(struct broker *broker, int64_t now_ns)
 {
     struct pulse *pulse = &broker->pulse;
     if (now_ns < pulse->due_ns)
@@ -54,6 +56,12 @@ int64_t pulse_tick(struct broker *broker, int64_t now_ns)
     }
     ask(broker, now_ns);
     return pulse->due_ns;
+}
+
+int64_t pulse_tick(struct broker *broker, int64_t now_ns)
+{
+    int64_t due_ns = beat(broker, now_ns), again_ns = service_flush() ? INT64_MAX : now_ns + TELL_NS;
+    return again_ns < due_ns ? again_ns : due_ns;
 }
 
 void pulse_answered(struct broker *broker, int64_t now_ns)

@@ -1,12 +1,14 @@
-/* What a service manager is told, by libsystemd; see service.h. */
+/* What a service manager is told and passes; see service.h. */
 #include "daemon/service.h"
 
 #ifdef HAVE_SYSTEMD
 
 #include "daemon/log.h"
+#include "daemon/notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,29 +17,42 @@
 #include <time.h>
 #include <unistd.h>
 
-/* That nobody was told is nothing that could be done about. */
+/* state: lines, "" or with a newline at their end. A status that is too long is cut. */
+static void tell(const char *state, const char *status)
+{
+    char text[NOTIFY_TEXT_MAX];
+    snprintf(text, sizeof text, "%sSTATUS=%s", state, status);
+    notify_send(text);
+}
 
 void service_ready(const char *status)
 {
-    (void)sd_notifyf(0, "READY=1\nSTATUS=%s", status);
+    tell("READY=1\n", status);
 }
 
 void service_reloading(void)
 {
+    char state[64];
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     long long us = now.tv_sec * 1000000LL + now.tv_nsec / 1000;
-    (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld\nSTATUS=reading the configuration", us);
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld\n", us);
+    tell(state, "reading the configuration");
 }
 
 void service_stopping(const char *status)
 {
-    (void)sd_notifyf(0, "STOPPING=1\nSTATUS=%s", status);
+    tell("STOPPING=1\n", status);
 }
 
 void service_status(const char *status)
 {
-    (void)sd_notifyf(0, "STATUS=%s", status);
+    tell("", status);
+}
+
+bool service_flush(void)
+{
+    return notify_flush();
 }
 
 int64_t service_watchdog_ns(void)
@@ -50,7 +65,7 @@ int64_t service_watchdog_ns(void)
 
 void service_alive(void)
 {
-    (void)sd_notify(0, "WATCHDOG=1");
+    notify_send("WATCHDOG=1");
 }
 
 /* Fills in the path. Returns 0, or -EINVAL for what is no listening stream socket of the file system. */
@@ -128,6 +143,11 @@ void service_stopping(const char *status)
 void service_status(const char *status)
 {
     (void)status;
+}
+
+bool service_flush(void)
+{
+    return true;
 }
 
 int64_t service_watchdog_ns(void)

@@ -7,6 +7,7 @@
 #ifndef PMAPD_SERVICE_H
 #define PMAPD_SERVICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,10 @@ void service_reloading(void);
 void service_stopping(const char *status);
 /* A short line for people, in place of the last one. */
 void service_status(const char *status);
+
+/* Tells what the manager could not be told at once. Returns whether it has been told all; else, again later.
+ */
+bool service_flush(void);
 
 /* The longest time between two signs of life, in ns; 0: none are wanted. */
 int64_t service_watchdog_ns(void);

@@ -212,7 +212,7 @@ static int allow_some(scmp_filter_ctx filter)
     return rc;
 }
 
-/* sd_notify(3) makes a socket each time. */
+/* Who tells a service manager something makes a socket each time (daemon/notify.c). */
 static int allow_notify(scmp_filter_ctx filter)
 {
     const unsigned type = 0xf; /* what is not a flag (SOCK_TYPE_MASK in the kernel) */

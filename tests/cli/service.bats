@@ -63,6 +63,29 @@ launcher_of() {
     ! ls -l "/proc/$(launcher_of "$pid")/fd" | grep -q "$(stat -Lc %i "/proc/$pid/fd/3")" || fail "the launcher has it"
 }
 
+@test "a manager that does not read holds up nothing" {
+    manage
+    until_true 20 told READY=1
+    local pid=$(served_by)
+    kill -STOP "$DAEMON"
+    /usr/bin/python3 -c '
+import socket
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.setblocking(False)
+try:
+    while True:
+        manager.sendto(b"other", "told.notify")
+except BlockingIOError:
+    pass'
+    kill -TERM "$pid"
+    until_true 10 gone "$pid" || fail "waits for its manager"
+    kill -CONT "$DAEMON"
+    ended "$DAEMON" 0
+    forget_daemon "$DAEMON"
+    told other
+    ! told STOPPING=1 || fail "there was room: the test does not test"
+}
+
 @test "the watchdog is fed at half its time, by a launcher that answers" {
     manage --watchdog 1
     until_true 20 told READY=1
