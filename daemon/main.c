@@ -18,7 +18,30 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2, EXIT_CONFIG = 78 /* EX_CONFIG of sysexits.h: to start it again would not help */ };
+/* The last two as in sysexits.h: to start it again would not help. */
+enum { EXIT_USAGE = 2, EXIT_SERVED = 69 /* another one serves there */, EXIT_CONFIG = 78 };
+
+/* What a start that has failed so, a negative errno, ends with: is there something that somebody has to put
+ * right first? */
+static int status_of(int error)
+{
+    switch (-error) {
+    case ENOENT:
+    case EACCES:
+    case EPERM:
+    case EEXIST:
+    case EINVAL:
+    case ENOTDIR:
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+    case EROFS:
+    case ENOTSUP:
+        return EXIT_CONFIG;
+    default:
+        return EXIT_FAILURE;
+    }
+}
 
 static int check_config(const struct options *options)
 {
@@ -85,8 +108,10 @@ static int serve(struct broker_options *options, const struct start_user *user)
     int rc = listen_open(endpoints, options->passed, !options->private_pool, &listening);
     if (rc == 0)
         rc = give_up(options->config, options->private_pool, user);
-    if (rc < 0)
+    if (rc < 0) {
+        status = status_of(rc);
         close(options->launcher); /* by which it learns that it is to end */
+    }
     options->listening = listening;
     if (rc == 0 && broker_new(options, &broker) == 0) {
         for (char **endpoint = endpoints; *endpoint; endpoint++)
@@ -107,26 +132,30 @@ static int run(const struct options *options)
 
     if (start_process(private_pool, &signal_fd) < 0)
         return EXIT_FAILURE;
-    if (start_config(options, private_pool, &config) < 0)
-        return EXIT_CONFIG;
-    int *passed = NULL, failure = EXIT_FAILURE;
+    int rc = start_config(options, private_pool, &config);
+    if (rc < 0)
+        return status_of(rc);
+    int *passed = NULL;
+    bool served = false;
     char *config_path = NULL;
-    int rc = start_config_path(options, &config_path);
-    if (rc == 0 && (rc = start_passed(&config, &passed)) < 0)
-        failure = EXIT_CONFIG;
+    rc = start_config_path(options, &config_path);
+    if (rc == 0)
+        rc = start_passed(&config, &passed);
     if (rc == 0)
         rc = chdir("/"); /* holds no file system; paths from here on are absolute */
     if (rc == 0 && !private_pool)
         rc = start_user(&config, &user);
-    if (rc == 0)
+    if (rc == 0) {
         rc = start_places(options, &config, passed, private_pool, private_pool && options->idle_exit_ns > 0);
+        served = rc == -EBUSY;
+    }
     /* Before there is a thread, a context of ZeroMQ or anything of a client's. */
     int launcher = -1;
     pid_t launcher_pid = 0;
     if (rc == 0)
         rc = launcher_spawn(private_pool, config_path, &launcher, &launcher_pid);
 
-    int status = rc < 0 ? failure : EXIT_SUCCESS;
+    int status = served ? EXIT_SERVED : rc < 0 ? status_of(rc) : EXIT_SUCCESS;
     if (rc == 0) {
         unsigned slots = start_slots(options, &config);
         struct broker_options broker = {

@@ -173,7 +173,7 @@ patience() {
 
 @test "a second daemon at the same endpoint is refused" {
     start_daemon
-    expect 1 pmapd --private -e "$PMAP_ENDPOINT"
+    expect 69 pmapd --private -e "$PMAP_ENDPOINT"
     grep -q "another pmapd serves $PMAP_ENDPOINT" err || fail "does not say why"
     expect 0 pmapc map square ::: 4
     says 16
@@ -197,8 +197,11 @@ patience() {
     done
     # A file that is no socket is not touched.
     echo precious >file
-    expect 1 pmapd --private -e "ipc://$T/file"
+    expect 78 pmapd --private -e "ipc://$T/file"
     [ "$(cat file)" = precious ]
+    # Nor is there a folder made for it.
+    expect 78 pmapd --private -e "ipc://$T/nowhere/d.sock"
+    grep -q "$T/nowhere/d.lock: No such file" err || fail "does not say why"
 }
 
 one_gone() {

@@ -59,3 +59,14 @@ PY
     [ ! -s err ] || fail "it has something to say"
     [ "$(stat -c '%a %u' root/run/pmapd)" = '755 0' ]
 }
+
+@test "the units leave alone what somebody has to put right first, by the statuses of the manual" {
+    local unit statuses
+    statuses=$(sed -n 's/^After \([0-9]*\), \([0-9]*\) and \([0-9]*\) somebody .*/\1 \2 \3/p' "$PMAP_SOURCE/daemon/man/pmapd.8")
+    for unit in "$units"/*/pmapd.service; do
+        grep -qx "RestartPreventExitStatus=$statuses" "$unit" || fail "$unit has others than $statuses"
+    done
+    echo 'user = nobody.of.this.name' | sed '1i[daemon]' >no-user.conf
+    [ "$(id -u)" != 0 ] || expect 78 pmapd -c no-user.conf -e "ipc://$T/sys/d.sock"
+    expect 2 pmapd --nonsense
+}
