@@ -126,6 +126,7 @@ void core_configure(struct core *core, const struct core_config *config, int64_t
     core->config.guarantee_max = config->guarantee_max;
     core->running_before = core->running;
     workers_configured(core, now_ns);
+    order_update_all(core, now_ns);
     chunks_look_soon(core, now_ns);
 }
 

@@ -79,9 +79,7 @@ void core_stop(struct core *core, int64_t now_ns)
 {
     settle_last_action(core);
     core->stopped = true;
-    struct job *job;
-    RB_FOREACH (job, job_ids, &core->jobs)
-        order_update(core, job, now_ns);
+    order_update_all(core, now_ns);
     chunks_look_soon(core, now_ns);
 }
 

@@ -361,7 +361,9 @@ void settle_last_action(struct core *core);
 /* Puts the job into its owner's tree, and the owner into the core's, or takes them out, as their state has it
  * now. */
 void order_update(struct core *core, struct job *job, int64_t now_ns);
-/* The same where nothing of it has changed but its items and results: a chunk of it was cut, or answered. */
+/* The same for all jobs: what they may use has changed. */
+void order_update_all(struct core *core, int64_t now_ns);
+/* The same where nothing of a job has changed but its items and results: a chunk of it was cut, or answered. */
 void order_ran(struct core *core, struct job *job, int64_t now_ns);
 /* Less is charged to both, or waits for them, than before: puts them where they belong. More of it need not
  * be told; see share.h. */

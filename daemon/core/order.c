@@ -312,6 +312,13 @@ void order_update(struct core *core, struct job *job, int64_t now_ns)
         order_owner_update(core, job->owner, now_ns);
 }
 
+void order_update_all(struct core *core, int64_t now_ns)
+{
+    struct job *job;
+    RB_FOREACH (job, job_ids, &core->jobs)
+        order_update(core, job, now_ns);
+}
+
 /* What makes no difference, the common case by far, is found out with a third of what order_update takes. */
 void order_ran(struct core *core, struct job *job, int64_t now_ns)
 {
