@@ -25,6 +25,9 @@
 enum { TEXTS = 6 };
 enum { LIMIT_MS = 50000, NOTES_ROOM = 64 << 10, BYTES_ROOM = 1 << 20 };
 
+/* In the environment of all that comes of this program's rigs: the same test may run twice on a machine. */
+static char origin[32];
+
 int64_t rig_now_ms(void)
 {
     struct timespec now;
@@ -58,6 +61,7 @@ static void become(int socket, int arena, int output, const char *const *argumen
         _exit(99);
     /* Something that must not reach users' processes. */
     fcntl(output, F_DUPFD, 30);
+    putenv(origin);
     const char *argv[64] = {"pmap-exec"};
     for (size_t i = 0; arguments[i] && i < 60; i++)
         argv[i + 1] = arguments[i];
@@ -82,6 +86,7 @@ struct rig *rig_start(size_t bytes_room, const char *const *arguments)
     assert_int_equal(pipe2(output, O_CLOEXEC), 0);
     rig->arena_fd = memfd_create("arena", MFD_CLOEXEC);
     assert_true(rig->arena_fd >= 0);
+    snprintf(origin, sizeof origin, "EXEC_RIG=%d", (int)getpid());
     rig->pid = fork();
     assert_true(rig->pid >= 0);
     if (rig->pid == 0)
@@ -340,23 +345,36 @@ void rig_run(struct rig *rig)
     assert_true(rig_until(rig, is_over, LIMIT_MS));
 }
 
+/* Does that file of a process hold these bytes? Not where it has gone. */
+static bool holds(const char *pid, const char *name, const char *bytes, size_t len)
+{
+    static char held[1 << 20]; /* arguments and environment of tests are far less */
+    char path[300];
+    snprintf(path, sizeof path, "/proc/%s/%s", pid, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    size_t size = 0;
+    ssize_t n;
+    while (size < sizeof held && (n = read(fd, held + size, sizeof held - size)) > 0)
+        size += (size_t)n;
+    close(fd);
+    return memmem(held, size, bytes, len) != NULL;
+}
+
 int rig_processes(const char *marker)
 {
     int found = 0;
     DIR *proc = opendir("/proc");
     assert_non_null(proc);
     for (struct dirent *entry; (entry = readdir(proc));) {
-        char path[300], line[4096];
-        if (entry->d_name[0] < '0' || entry->d_name[0] > '9' || strtol(entry->d_name, NULL, 10) == getpid())
+        const char *pid = entry->d_name;
+        if (pid[0] < '0' || pid[0] > '9' || strtol(pid, NULL, 10) == getpid())
             continue;
-        snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line);
-        if (fd >= 0)
-            close(fd);
         /* The marker stands in pmap-exec's own command line too. */
-        bool own = n >= 9 && memcmp(line, "pmap-exec", 9) == 0;
-        if (n > 0 && !own && memmem(line, (size_t)n, marker, strlen(marker)))
+        if (holds(pid, "cmdline", marker, strlen(marker)) &&
+            holds(pid, "environ", origin, strlen(origin) + 1) &&
+            !holds(pid, "cmdline", "pmap-exec", sizeof "pmap-exec"))
             found++;
     }
     closedir(proc);

@@ -72,7 +72,8 @@ void rig_run(struct rig *rig);
 /* The same until `until` is true, or `ms` have passed; returns whether it was. */
 bool rig_until(struct rig *rig, bool (*until)(struct rig *rig), int ms);
 
-/* Is there a process of this marker: one whose command line holds it? Counts them. */
+/* Counts the processes that came of this program's rigs, but pmap-exec itself, whose command line holds the
+ * marker. */
 int rig_processes(const char *marker);
 
 /* Closes the socket, waits for pmap-exec's end, checks its status and that it said nothing itself. */

@@ -19,9 +19,8 @@
 #define SH(script)            "--", "sh", "-c", script, "sh"
 #define TIMES(timeout, grace) "--timeout", timeout, "--grace", grace, "--retries", "0", "--recycle", "0"
 
-/* In the arguments of what tests start, so that it can be found: a number of seconds that nobody else sleeps.
- */
-static char mark[32];
+/* In the arguments of what tests start, so that it can be found: a number of seconds. */
+static const char mark[] = "1000000.25";
 
 static void assert_nothing_left(void)
 {
@@ -234,7 +233,6 @@ static void a_chain_that_flees(void **state)
 
 int main(void)
 {
-    snprintf(mark, sizeof mark, "1%06d.25", (int)(getpid() % 1000000));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_daemon_does_not_outlive_its_item),
         cmocka_unit_test(closing_its_output_is_not_the_end),
