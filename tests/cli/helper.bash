@@ -147,14 +147,19 @@ under_tsan() {
 
 ### Processes
 
+# ours FOLDER: is the process of that folder of /proc of this test? Its home tells.
+ours() {
+    local all
+    { mapfile -d '' -t all <"$1/environ"; } 2>/dev/null && [[ " ${all[*]} " == *" HOME=$T "* ]]
+}
+
 # The pids of this test's pmapd, pmapc and pmapc-top; with an argument: those which have it in their command line.
 processes() {
     local folder name argument all
     for folder in /proc/[0-9]*; do
         { read -r name <"$folder/comm"; } 2>/dev/null || continue
         [[ $name == pmapd || $name == pmapc || $name == pmapc-top ]] || continue
-        { mapfile -d '' -t all <"$folder/environ"; } 2>/dev/null || continue
-        [[ " ${all[*]} " == *" HOME=$T "* ]] || continue
+        ours "$folder" || continue
         { mapfile -d '' -t all <"$folder/cmdline"; } 2>/dev/null || continue
         argument=" ${all[*]} "
         [[ $argument != *"${1:-}"* ]] || echo "${folder#/proc/}"
