@@ -43,7 +43,7 @@ static void set_option(void *socket, int option, int value)
 static int bind_one(struct broker *broker, size_t i)
 {
     const char *endpoint = broker->options.config->endpoints[i];
-    int fd = fcntl(broker->options.listening[i], F_DUPFD_CLOEXEC, 0);
+    int fd = fcntl(broker->options.listening[i].fd, F_DUPFD_CLOEXEC, 0);
     int rc = fd < 0 ? -errno : 0;
     if (rc == 0) {
         set_option(broker->clients_socket, ZMQ_USE_FD, fd);
@@ -194,24 +194,32 @@ static const char *socket_path(const struct broker *broker, size_t i)
 }
 
 /*
- * The sockets' files get another name, so that nobody new finds them, and back. One that we were given is
- * left alone and no longer listened at: who comes waits in its queue for the next daemon.
+ * The sockets' files get another name, so that nobody new finds them, and back, unless another one has come
+ * there meanwhile. One that we were given is left alone and no longer listened at: who comes waits in its
+ * queue for the next daemon.
  */
 static void hide_sockets(struct broker *broker, bool hide)
 {
     const char *path;
     for (size_t i = 0; (path = socket_path(broker, i)) != NULL; i++) {
+        const struct listening *socket = &broker->options.listening[i];
         char hidden[PATH_MAX];
-        if (broker->options.passed[i] >= 0) {
+        if (socket->file < 0) {
             if (!hide)
                 (void)bind_one(broker, i);
             else if (zmq_unbind(broker->clients_socket, broker->options.config->endpoints[i]) < 0)
                 log_warning("cannot leave %s: %s", path, zmq_strerror(errno));
             continue;
         }
+        if (!listen_has_file(socket))
+            continue;
         snprintf(hidden, sizeof hidden, "%s.leaving", path);
-        if (rename(hide ? path : hidden, hide ? hidden : path) < 0)
-            log_warning("cannot rename %s: %s", hide ? path : hidden, strerror(errno));
+        if (hide ? rename(path, hidden) == 0
+                 : renameat2(AT_FDCWD, hidden, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+            continue;
+        log_warning("cannot rename %s: %s", hide ? path : hidden, strerror(errno));
+        if (!hide)
+            (void)unlink(hidden);
     }
 }
 
@@ -220,8 +228,8 @@ static void remove_sockets(const struct broker *broker, bool hidden)
     const char *path;
     for (size_t i = 0; (path = socket_path(broker, i)) != NULL; i++) {
         char name[PATH_MAX];
-        if (broker->options.passed[i] >= 0)
-            continue; /* it is whose who gave it */
+        if (!listen_has_file(&broker->options.listening[i]))
+            continue; /* what is there is whose who gave it, or has put it there */
         snprintf(name, sizeof name, "%s%s", path, hidden ? ".leaving" : "");
         (void)unlink(name); /* a daemon that has given up its privileges may not; the next one replaces it */
     }
@@ -258,6 +266,15 @@ static bool leave(struct broker *broker)
     return false;
 }
 
+/* Where none of the sockets has a file any more, nobody new can come. */
+static bool can_be_found(const struct broker *broker)
+{
+    const struct listening *socket = broker->options.listening;
+    while (socket->fd >= 0 && socket->file >= 0 && !listen_has_file(socket))
+        socket++;
+    return socket->fd >= 0;
+}
+
 /* Returns when idleness is to be looked at again. */
 static int64_t check_idle(struct broker *broker, int64_t now_ns)
 {
@@ -270,7 +287,7 @@ static int64_t check_idle(struct broker *broker, int64_t now_ns)
     }
     if (broker->idle_since_ns == INT64_MAX)
         broker->idle_since_ns = now_ns;
-    return broker->idle_since_ns + patience;
+    return can_be_found(broker) ? broker->idle_since_ns + patience : now_ns;
 }
 
 /*** Stopping ***/
@@ -410,7 +427,10 @@ int broker_run(struct broker *broker)
         int64_t idle_ns = check_idle(broker, now_ns);
         if (idle_ns <= now_ns && leave(broker)) {
             service_stopping("idle");
-            log_info("stopping: idle for %lld s", (long long)(broker->options.idle_exit_ns / 1000000000));
+            if (can_be_found(broker))
+                log_info("stopping: idle for %lld s", (long long)(broker->options.idle_exit_ns / 1000000000));
+            else
+                log_info("stopping: idle, and nobody can find it");
             stop_pool(broker);
             return 0;
         }

@@ -7,6 +7,7 @@
 #define PMAPD_BROKER_H
 
 #include "daemon/config.h"
+#include "daemon/listen.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,8 +25,7 @@ struct broker_options {
     int64_t idle_exit_ns; /* stop when nobody has been connected for that long; 0: never */
     int launcher;         /* the launcher's record socket (launcher/records.h); taken over by broker_new */
     int signal_fd;        /* a signalfd with the blocked TERM, INT and HUP; borrowed */
-    const int *listening; /* for each of the configuration's endpoints, the socket to listen at; borrowed */
-    const int *passed;    /* likewise: -1 for one that we have made, whose file is ours; borrowed */
+    const struct listening *listening; /* for each of the configuration's endpoints; borrowed */
 };
 
 /*

@@ -43,6 +43,12 @@ static int status_of(int error)
     }
 }
 
+/* Somebody else serves there. Where pmapc starts one, any one will do. */
+static int status_served(bool private_pool, int64_t idle_exit_ns)
+{
+    return private_pool && idle_exit_ns > 0 ? EXIT_SUCCESS : EXIT_SERVED;
+}
+
 static int check_config(const struct options *options)
 {
     char error[CONFIG_ERROR_MAX] = "out of memory";
@@ -97,19 +103,21 @@ static int give_up(const struct config *config, bool private_pool, const struct 
 }
 
 /* Listens with what privileges there are, gives them up, and then makes all that has to do with clients. */
-static int serve(struct broker_options *options, const struct start_user *user)
+static int serve(struct broker_options *options, const int *passed, const struct start_user *user)
 {
     struct broker *broker = NULL;
     char **endpoints = options->config->endpoints;
-    int *listening = NULL, status = EXIT_FAILURE;
+    struct listening *listening = NULL;
+    int status = EXIT_FAILURE;
     /* Where the kernel makes huge pages of whatever it can, each thread's stack becomes one, 2 MiB for a few
      * KiB. The launcher, whose children would inherit it, is a process of its own by now. */
     prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
-    int rc = listen_open(endpoints, options->passed, !options->private_pool, &listening);
+    int rc = listen_open(endpoints, passed, !options->private_pool, &listening);
+    const bool served = rc == -EBUSY;
     if (rc == 0)
         rc = give_up(options->config, options->private_pool, user);
     if (rc < 0) {
-        status = status_of(rc);
+        status = served ? status_served(options->private_pool, options->idle_exit_ns) : status_of(rc);
         close(options->launcher); /* by which it learns that it is to end */
     }
     options->listening = listening;
@@ -136,6 +144,7 @@ static int run(const struct options *options)
     if (rc < 0)
         return status_of(rc);
     int *passed = NULL;
+    const bool autostart = private_pool && options->idle_exit_ns > 0;
     bool served = false;
     char *config_path = NULL;
     rc = start_config_path(options, &config_path);
@@ -146,7 +155,7 @@ static int run(const struct options *options)
     if (rc == 0 && !private_pool)
         rc = start_user(&config, &user);
     if (rc == 0) {
-        rc = start_places(options, &config, passed, private_pool, private_pool && options->idle_exit_ns > 0);
+        rc = start_places(options, &config, passed, private_pool, autostart);
         served = rc == -EBUSY;
     }
     /* Before there is a thread, a context of ZeroMQ or anything of a client's. */
@@ -169,9 +178,8 @@ static int run(const struct options *options)
             .idle_exit_ns = options->idle_exit_ns,
             .launcher = launcher,
             .signal_fd = signal_fd,
-            .passed = passed,
         };
-        status = serve(&broker, &user);
+        status = serve(&broker, passed, &user);
         launcher_wait(launcher_pid); /* nothing that it has started outlives us */
     }
     free(config_path);

@@ -5,6 +5,7 @@
 
 #include "common/cpus.h"
 #include "common/endpoint.h"
+#include "daemon/listen.h"
 #include "daemon/log.h"
 #include "daemon/service.h"
 
@@ -27,7 +28,6 @@
 enum {
     TAKEOVER_TRIES = 150, /* of TAKEOVER_PAUSE_NS: 3 s */
     TAKEOVER_PAUSE_NS = 20000000,
-    PROBE_MS = 1000,
     FILES_WANTED = 4096,
     PLACE_MAX = ENDPOINT_MAX + 8, /* a socket's path and what a lock's name adds to it */
 };
@@ -376,24 +376,22 @@ static int lock_place(const char *socket_path)
     return rc;
 }
 
-/* Does anybody listen there, or could do so for all that can be seen? */
-static bool is_served(const char *endpoint)
-{
-    int rc = endpoint_probe(endpoint, PROBE_MS, NULL, NULL);
-    return rc == 0 || rc == -EACCES || rc == -ETIMEDOUT;
-}
-
-static int tell_served(const char *endpoint)
-{
-    log_error("another pmapd serves %s", endpoint);
-    return -EBUSY;
-}
-
-/* The socket is there already, and who comes waits in its queue: only a daemon with the lock takes him. */
-static int take_passed_place(const char *endpoint)
+/*
+ * The socket is there already, and who comes waits in its queue: only a daemon with the lock takes him. A
+ * private pool that pmapc had started may still have it, for those who were there before the socket was: it
+ * is not to be found any more, nor known to its user, and leaves after them.
+ */
+static int take_passed_place(const char *endpoint, bool private_pool)
 {
     int rc = lock_place(endpoint_path(endpoint));
-    return rc == -EWOULDBLOCK ? tell_served(endpoint) : rc;
+    if (rc != -EWOULDBLOCK)
+        return rc;
+    if (!private_pool)
+        return listen_tell_served(endpoint);
+    log_notice(
+        "another pmapd has not left %s yet, where its socket has been replaced by the one passed to us",
+        endpoint);
+    return 0;
 }
 
 /* Returns as start_places does. */
@@ -408,19 +406,19 @@ static int take_place(const char *endpoint, bool autostart)
     for (int i = 0; rc == -EWOULDBLOCK && autostart && i < TAKEOVER_TRIES; i++) {
         /* The other one answers, or will in a moment, or is leaving and the lock will be free in a moment. */
         const struct timespec pause = {.tv_nsec = TAKEOVER_PAUSE_NS};
-        if ((served = is_served(endpoint)))
+        if ((served = listen_is_served(endpoint)))
             break;
         nanosleep(&pause, NULL);
         rc = lock_place(path);
     }
     /* Somebody without a lock may listen there too: its file may have been cleaned away from /tmp. */
-    if (rc == 0 && is_served(endpoint)) {
+    if (rc == 0 && listen_is_served(endpoint)) {
         served = true;
         rc = -EWOULDBLOCK;
     }
     if (rc != -EWOULDBLOCK)
         return rc;
-    return autostart && served ? 1 : tell_served(endpoint);
+    return autostart && served ? 1 : listen_tell_served(endpoint);
 }
 
 int start_places(const struct options *options, const struct config *config, const int *passed,
@@ -434,7 +432,7 @@ int start_places(const struct options *options, const struct config *config, con
         else if (options->endpoint_count == 0)
             rc = make_private_folder(endpoint);
         if (rc == 0)
-            rc = passed[i] >= 0 ? take_passed_place(endpoint) : take_place(endpoint, autostart);
+            rc = passed[i] >= 0 ? take_passed_place(endpoint, private_pool) : take_place(endpoint, autostart);
     }
     return rc;
 }

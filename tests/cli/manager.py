@@ -39,15 +39,22 @@ class Manager:
         self.pid = 0
         self.sockets = [self.listen(path) for path in options["listen"]]
         self.notify_path = os.path.abspath(options["log"]) + ".notify"
-        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notify.bind(self.notify_path)
+        self.notify = self.bind(self.notify_path, socket.SOCK_DGRAM)
         self.alive = float("inf")
         signal.signal(signal.SIGTERM, self.stop)
 
     @staticmethod
+    def bind(path, kind):
+        """In place of whatever is there, as systemd does."""
+        if os.path.exists(path):
+            os.unlink(path)
+        bound = socket.socket(socket.AF_UNIX, kind)
+        bound.bind(path)
+        return bound
+
+    @staticmethod
     def listen(path):
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(path)
+        listener = Manager.bind(path, socket.SOCK_STREAM)
         listener.listen(4096)
         return listener
 

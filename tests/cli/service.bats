@@ -1,10 +1,10 @@
 # pmapd under a service manager: what it tells, the watchdog, sockets that it is given, and how it comes back.
 load helper
 
-# manage [OPTION...]: a service manager with a private daemon of 2 slots at $T/d.sock; see manager.py. DAEMON is the
-# manager; its log is $T/told.
+# manage [OPTION...]: a service manager with a private daemon of 2 slots at $T/d.sock, or SOCKET; see manager.py. DAEMON is
+# the manager; its log is $T/told.
 manage() {
-    export PMAP_ENDPOINT=ipc://$T/d.sock
+    export PMAP_ENDPOINT=ipc://${SOCKET:-$T/d.sock}
     setpriv --pdeathsig KILL "$BATS_TEST_DIRNAME/manager.py" told "$@" -- setpriv --pdeathsig KILL \
         pmapd --private -n 2 -e "$PMAP_ENDPOINT" "${DAEMON_OPTIONS[@]}" </dev/null >>pmapd.log 2>&1 3>&- &
     DAEMON=$!
@@ -144,6 +144,64 @@ except BlockingIOError:
     grep -q "another pmapd serves $PMAP_ENDPOINT" err || fail "does not say why"
     stop_daemon
     [ -S d.sock ] || fail "the socket was removed"
+}
+
+# There is a file, and its inode is not that one.
+is_another() {
+    local inode
+    inode=$(stat -c %i "$1" 2>/dev/null) && [ "$inode" != "$2" ]
+}
+
+@test "a pool that pmapc has started leaves alone the socket that a manager has put in its place" {
+    [ ! -e /run/pmapd/pmapd.sock ] || skip "this machine has a system daemon, which pmapc would use"
+    SOCKET=$T/run/pmapd/pmapd.sock
+    background_sh 'pmapc map -- sh -c "until [ -e go ]; do sleep 0.02; done; echo done" ::: 1 >early 2>err.early'
+    local early=$PID old new
+    until_true 20 [ -S "$SOCKET" ]
+    expect 0 pmapc ping -c 1
+    old=$(processes --idle-exit)
+    manage --listen "$SOCKET" --restart
+    until_true 20 told READY=1
+    new=$(stat -c %i "$SOCKET")
+    grep -q "another pmapd has not left" pmapd.log || fail "says nothing of the other one"
+    expect 0 pmapc status --json
+    json_holds "d['pid'] == $(served_by)" <out
+    # Who was there before is served to the end; then, found by nobody, that one leaves at once.
+    touch go
+    ended $early 0
+    [ "$(cat early)" = 'done' ]
+    until_true 10 gone "$old"
+    grep -q 'stopping: idle, and nobody can find it' run/pmapd/pmapd.log
+    [ "$(stat -c %i "$SOCKET")" = "$new" ] || fail "the manager's socket was removed"
+    expect 0 pmapc map square ::: 5
+    says 25
+    # Nor when it is stopped.
+    stop_daemon
+    unset PMAP_ENDPOINT
+    expect 0 pmapc map square ::: 6
+    old=$(processes --idle-exit)
+    new=$(stat -c %i "$SOCKET")
+    manage --listen "$SOCKET" --when start
+    until_true 20 is_another "$SOCKET" "$new"
+    new=$(stat -c %i "$SOCKET")
+    kill -TERM "$old"
+    until_true 10 gone "$old"
+    [ "$(stat -c %i "$SOCKET")" = "$new" ] || fail "the manager's socket was removed"
+}
+
+@test "a pool that pmapc starts does not take the place of a socket at which a manager listens" {
+    SOCKET=$T/d.sock
+    manage --listen "$SOCKET" --when start
+    until_true 20 [ -S "$SOCKET" ]
+    local inode=$(stat -c %i "$SOCKET")
+    # No daemon has ever been there, so nobody holds a lock.
+    expect 0 pmapd --private --idle-exit 60 -e "$PMAP_ENDPOINT"
+    expect 69 pmapd --private -e "$PMAP_ENDPOINT"
+    grep -q "another pmapd serves $PMAP_ENDPOINT" err || fail "does not say why"
+    [ "$(stat -c %i "$SOCKET")" = "$inode" ] || fail "it was removed"
+    touch start
+    expect 0 pmapc map square ::: 3
+    says 9
 }
 
 @test "a socket that was passed and fits no endpoint is named" {
