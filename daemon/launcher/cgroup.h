@@ -10,7 +10,8 @@
  *         e<n>/            the items of one of its pmap-execs, which makes it (daemon/worker/exec/group.h)
  *
  * Root writes all of it; its owner may make groups below w<number> and move his processes about there, not
- * out of it. We ourselves move nothing but the two daemons at the start: workers are born into their group.
+ * out of it. We ourselves move nothing but the two daemons at the start: workers are born into their group,
+ * or move there by themselves where the kernel's clone3(2) is not to be had.
  * What is not there (a controller, a file of a later kernel) is done without.
  */
 #ifndef PMAPD_CGROUP_H
@@ -81,7 +82,7 @@ void cgroups_names(const struct cgroups *groups, char names[32]);
 
 /*
  * Makes a worker's group, and its owner's where there is none yet. *folder is the caller's to close, for
- * clone3(2). Returns 0 or a negative errno.
+ * clone3(2) or to move to. Returns 0 or a negative errno.
  */
 int cgroups_add(struct cgroups *groups, uid_t uid, uint32_t worker, int *folder);
 

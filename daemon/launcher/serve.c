@@ -345,6 +345,9 @@ static void kill_worker(struct launcher *l, const struct worker *worker)
 {
     if (!has_groups(l) || cgroups_kill(l->options->groups, worker->uid, worker->number) < 0)
         tree_kill(worker->pid);
+    else
+        kill(worker->pid,
+             SIGKILL); /* it may not have moved there yet; not waited for, its number is its own */
 }
 
 /* Kills what dead workers have left, for one look at it. */

@@ -4,6 +4,7 @@
  */
 #include "daemon/launcher/start.h"
 
+#include "common/smallfile.h"
 #include "daemon/launcher/account.h"
 
 #include <errno.h>
@@ -365,6 +366,8 @@ _Noreturn void start_child(const struct start *start)
     status_fd = start->status;
     alarm(DEADLINE_S);
     reset_signals();
+    if (start->move)
+        must(smallfile_write(start->group, "cgroup.procs", "0") == 0, "moving to its control group");
     reset_descriptors(start->status);
     must(setsid() >= 0, "setsid");
     find_account(start->identity->uid, &account);

@@ -18,7 +18,8 @@ struct start {
     uint32_t worker, slot;
     const struct identity *identity;
     bool private_pool; /* does not change who it is */
-    int group;         /* folder of the control group that it is born into; -1: none */
+    int group;         /* folder of its control group; -1: none */
+    bool move;         /* it was not born into that and has to move there */
     pid_t launcher;
     int status; /* close-on-exec end of a pipe that tells how it goes */
 };

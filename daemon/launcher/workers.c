@@ -121,15 +121,22 @@ int workers_may_start(const struct workers *workers, uid_t uid, int64_t now_ns, 
 }
 
 /*
- * As fork(2), the child being born into that control group: to move it there would take the kernel several
- * milliseconds. glibc knows nothing of it, which there is no harm in with one thread.
+ * As fork(2), the child being born into that control group: to move it there takes the kernel a millisecond
+ * or several. glibc knows nothing of it, which there is no harm in with one thread. Where clone3(2) is
+ * refused, as in a container whose filter of system calls does not know it, the child has to move by itself:
+ * *move is set.
  */
-static pid_t fork_into(int group)
+static pid_t fork_into(int group, bool *move)
 {
+    *move = false;
     if (group < 0)
         return fork();
     struct clone_args args = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (unsigned)group};
-    return (pid_t)syscall(SYS_clone3, &args, sizeof args);
+    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+    if (pid >= 0 || (errno != ENOSYS && errno != EPERM))
+        return pid;
+    *move = true;
+    return fork();
 }
 
 uint32_t workers_next(const struct workers *workers)
@@ -157,7 +164,7 @@ int workers_start(struct workers *workers, struct context *context, struct start
     start->worker = workers_next(workers);
     start->status = ends[1];
     start->launcher = getpid();
-    pid_t pid = fork_into(start->group);
+    pid_t pid = fork_into(start->group, &start->move);
     if (pid == 0)
         start_child(start);
     int rc = pid < 0 ? -errno : 0;

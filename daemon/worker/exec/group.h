@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 struct group {
-    int folder;  /* for clone3(2); -1: there is none */
+    int folder;  /* for clone3(2), or to move to; -1: there is none */
     bool killed; /* nothing more may be born into it: see group.c */
     char path[PATH_MAX];
 };

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -120,15 +121,26 @@ struct birth {
     char **argv;
     char *const *envp;
     int in, out, err; /* in: -1: as it is */
+    int group;        /* to be moved to; -1: none, or it is there */
     pid_t parent;
-    int error;
+    int *error; /* where parent and child both have it; 0 to begin with */
 };
+
+/* Where that is not to be had, it stays in the group that it was born into. */
+BORROWER static void join(int group)
+{
+    int file = openat(group, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+    if (file >= 0 && write(file, "0", 1) < 0)
+        close(file);
+}
 
 /* Between clone and exec: system calls only. What fails is left in birth->error. */
 BORROWER static int child_main(void *argument)
 {
     struct birth *birth = argument;
     const struct spawner *s = birth->spawner;
+    if (birth->group >= 0)
+        join(birth->group);
     setsid();
     bool fine = (birth->in < 0 || dup2(birth->in, 0) >= 0) && dup2(birth->out, 1) >= 0 &&
                 dup2(birth->err, 2) >= 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) >= 0;
@@ -149,19 +161,32 @@ BORROWER static int child_main(void *argument)
             execve(_PATH_BSHELL, birth->argv - 1, birth->envp);
         }
     }
-    birth->error = errno;
+    *birth->error = errno;
     _exit(127);
 }
 
+/*** Ways into the group ***/
+
+/*
+ * The best first. What clone3(2) is refused for as a whole, as in a container whose filter of system calls
+ * does not know it, is not tried again: to be moved takes the kernel a millisecond or two.
+ */
+enum way {
+    WAY_BORROW, /* born into it, in our memory */
+    WAY_COPY,   /* born into it, in a copy of our memory, which has to be made */
+    WAY_MOVE,   /* born beside us, in our memory, and moved */
+};
+
+/* For tests, PMAP_COPYING_SPAWN builds here what machines without a borrowing clone_into have. */
+#if defined(__x86_64__) && !defined(PMAP_COPYING_SPAWN)
+static enum way way = WAY_BORROW;
+
 /*
  * As clone(2), by clone3(2), for which glibc has no function: the child comes back on a stack of its own, so
- * it must not come back into C, which would look for its variables on the old one. For other machines than
- * this nobody has written it; there processes are not born into a group.
+ * it must not come back into C, which would look for its variables on the old one. Nobody has written that
+ * for other machines than this.
  */
-#if defined(__x86_64__)
-enum { CAN_CLONE_INTO = true };
-
-BORROWER static long clone_into(const struct clone_args *args, int (*run)(void *), void *argument)
+BORROWER static long clone_borrowing(const struct clone_args *args, int (*run)(void *), void *argument)
 {
     register int (*kept_run)(void *) __asm__("r12") = run;
     register void *kept_argument __asm__("r13") = argument;
@@ -179,35 +204,67 @@ BORROWER static long clone_into(const struct clone_args *args, int (*run)(void *
                      : "rcx", "r11", "memory");
     return rc;
 }
-#else
-enum { CAN_CLONE_INTO = false };
 
-static long clone_into(const struct clone_args *args, int (*run)(void *), void *argument)
+static long borrow(struct birth *birth, int group, const char *stack)
 {
-    (void)args;
-    (void)run;
-    (void)argument;
+    const struct clone_args args = {.flags = CLONE_VM | CLONE_VFORK | CLONE_INTO_CGROUP,
+                                    .exit_signal = SIGCHLD,
+                                    .stack = (uintptr_t)stack,
+                                    .stack_size = STACK_SIZE,
+                                    .cgroup = (unsigned)group};
+    return clone_borrowing(&args, child_main, birth);
+}
+#else
+static enum way way = WAY_COPY;
+
+static long borrow(struct birth *birth, int group, const char *stack)
+{
+    (void)birth;
+    (void)group;
+    (void)stack;
     return -ENOSYS;
 }
 #endif
 
-/* With CLONE_VFORK we go on when the child has become another program or has ended. Returns its pid or a
- * negative errno. */
+/* As fork(2), which can be had by clone3(2) from C. */
+static long copy(struct birth *birth, int group)
+{
+    static int *shared = MAP_FAILED;
+    if (shared == MAP_FAILED)
+        shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return -ENOSYS;
+    const struct clone_args args = {
+        .flags = CLONE_VFORK | CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (unsigned)group};
+    int *own = birth->error;
+    *shared = 0;
+    birth->error = shared;
+    long pid = syscall(SYS_clone3, &args, sizeof args);
+    if (pid == 0)
+        _exit(child_main(birth));
+    long rc = pid < 0 ? -errno : pid;
+    *own = *shared;
+    birth->error = own;
+    return rc;
+}
+
+/*
+ * With CLONE_VFORK we go on when the child has become another program or has ended. Returns its pid or a
+ * negative errno.
+ */
 static pid_t give_birth(struct birth *birth)
 {
     static char stack[STACK_SIZE] __attribute__((aligned(16)));
-    const struct group *group = &birth->spawner->group;
-    if (CAN_CLONE_INTO && group->folder >= 0) {
-        const struct clone_args args = {.flags = CLONE_VM | CLONE_VFORK | CLONE_INTO_CGROUP,
-                                        .exit_signal = SIGCHLD,
-                                        .stack = (uintptr_t)stack,
-                                        .stack_size = sizeof stack,
-                                        .cgroup = (unsigned)group->folder};
-        long pid = clone_into(&args, child_main, birth);
+    const int group = birth->spawner->group.folder;
+    if (group >= 0 && way != WAY_MOVE) {
+        long pid = way == WAY_BORROW ? borrow(birth, group, stack) : copy(birth, group);
         /* What else may be wrong is the group's matter: its user may do with it what he likes. */
         if (pid > 0 || pid == -EAGAIN || pid == -ENOMEM)
             return (pid_t)pid;
+        if (pid == -ENOSYS || pid == -EPERM)
+            way = WAY_MOVE;
     }
+    birth->group = way == WAY_MOVE ? group : -1;
     pid_t pid = clone(child_main, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | SIGCHLD, birth);
     return pid < 0 ? -errno : pid;
 }
@@ -246,6 +303,7 @@ int spawn_process(const struct spawner *s, const char *path, char **argv, char *
     int rc = make_pipes(feed, process, &in_end);
     if (rc < 0)
         return rc;
+    int error = 0;
     struct birth birth = {.spawner = s,
                           .path = path,
                           .argv = argv,
@@ -253,9 +311,11 @@ int spawn_process(const struct spawner *s, const char *path, char **argv, char *
                           .in = in_end,
                           .out = process->out_end,
                           .err = process->err_end,
-                          .parent = getpid()};
+                          .group = -1,
+                          .parent = getpid(),
+                          .error = &error};
     process->pid = give_birth(&birth);
-    rc = process->pid < 0 ? process->pid : -birth.error;
+    rc = process->pid < 0 ? process->pid : -error;
     if (in_end >= 0)
         close(in_end);
     if (rc < 0) {
