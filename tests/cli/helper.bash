@@ -5,10 +5,12 @@
 # counts are divided by it.
 # shellcheck shell=bash
 bats_require_minimum_version 1.5.0
+load ../checks
 
 : "${PMAP_BIN:?the folder of the programs under test}"
 SCALE=${PMAP_TEST_SCALE:-1}
-LIMIT=60 # seconds for any one command
+LIMIT=60
+PAUSE=0.02
 
 setup() {
     # Or bats looks at every line that a helper runs, which takes half of a test's time.
@@ -79,55 +81,9 @@ teardown() {
     return $bad
 }
 
-# Says why, with what the last command has said, and fails.
-fail() {
-    echo "$*"
-    [ ! -s "$T/out" ] || { echo "its stdout, $(stat -c %s "$T/out") bytes:"; head -c 1000 "$T/out"; }
-    [ ! -s "$T/err" ] || { echo "its stderr:"; head -c 2000 "$T/err"; }
-    return 1
-} >&2
-
-# until_true SECONDS COMMAND...: polls until the command succeeds.
-until_true() {
-    local end=$((SECONDS + $1 + 1))
-    shift
-    until "$@"; do
-        ((SECONDS < end)) || { fail "not within its time: $*"; return 1; }
-        sleep 0.02
-    done
-}
-
-# always COUNT COMMAND...: polls, and the command succeeds each time.
-always() {
-    local i count=$1
-    shift
-    for ((i = 0; i < count; i++)); do
-        "$@" || { fail "not always: $*"; return 1; }
-        sleep 0.02
-    done
-}
-
-# expect STATUS COMMAND...: runs a program under the time limit; its output goes to the files out and err.
-expect() {
-    local want=$1 got=0
-    shift
-    timeout -k 5 $LIMIT "$@" >"$T/out" 2>"$T/err" || got=$?
-    [ "$got" = "$want" ] || fail "status $got, expected $want: $*"
-}
-
-# The same for a line of shell.
+# expect for a line of shell.
 expect_sh() {
     expect "$1" bash -c "$2"
-}
-
-# same FILE [FILE]: the files, byte for byte; one alone is compared with stdin.
-same() {
-    cmp "$1" "${2:--}" || fail "differs: $1 ${2:-}"
-}
-
-# says TEXT: that is all that is on stdout.
-says() {
-    [ "$(cat "$T/out")" = "$1" ] || fail "expected on stdout: $1"
 }
 
 silent() {

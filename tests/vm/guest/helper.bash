@@ -3,8 +3,10 @@
 # journal has. The guest is ours alone, so here processes may be ended by their user or name.
 # shellcheck shell=bash
 bats_require_minimum_version 1.5.0
+load checks # of tests/, which lies beside these files in the guest
 
-LIMIT=120 # seconds for any one command
+LIMIT=120
+PAUSE=0.05
 CONF=/etc/pmapd/pmapd.conf
 LATER=/opt/pmap-vm/later # the packages' later versions
 
@@ -41,48 +43,13 @@ teardown() {
     rm -rf "$T"
 }
 
-# Says why, with what the last command has said, and fails.
-fail() {
-    echo "$*"
-    [ ! -s "$T/out" ] || { echo "its stdout, $(stat -c %s "$T/out") bytes:"; head -c 1000 "$T/out"; }
-    [ ! -s "$T/err" ] || { echo "its stderr:"; head -c 2000 "$T/err"; }
-    return 1
-} >&2
-
 # Tells a figure that was measured.
 figure() {
     echo "# figure: $*" >&3
 }
 
-# until_true SECONDS COMMAND...: polls until the command succeeds.
-until_true() {
-    local end=$((SECONDS + $1 + 1))
-    shift
-    until "$@"; do
-        ((SECONDS < end)) || { fail "not within its time: $*"; return 1; }
-        sleep 0.05
-    done
-}
-
-# expect STATUS COMMAND...: runs a program under the time limit; its output goes to the files out and err.
-expect() {
-    local want=$1 got=0
-    shift
-    timeout -k 5 $LIMIT "$@" >"$T/out" 2>"$T/err" 3>&- || got=$?
-    [ "$got" = "$want" ] || fail "status $got, expected $want: $*"
-}
-
-says() {
-    [ "$(cat "$T/out")" = "$1" ] || fail "expected on stdout: $1"
-}
-
 complains() {
     grep -aqiE "$1" "$T/err" || fail "expected on stderr: $1"
-}
-
-# same FILE FILE: byte for byte; -: stdin.
-same() {
-    cmp "$1" "$2" || fail "differs: $1 $2"
 }
 
 ### Users
