@@ -96,7 +96,8 @@ static bool contains(const id_t *ids, size_t count, id_t id)
     return false;
 }
 
-bool access_list_has(const struct access_list *list, uid_t uid, const gid_t *groups, size_t group_count)
+/* Is the uid or one of the groups in the list? */
+static bool has(const struct access_list *list, uid_t uid, const gid_t *groups, size_t group_count)
 {
     if (list->everyone || contains(list->uids, list->uid_count, uid))
         return true;
@@ -109,14 +110,14 @@ bool access_list_has(const struct access_list *list, uid_t uid, const gid_t *gro
 
 const char *config_keeps_out(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count)
 {
-    if (access_list_has(&c->deny, uid, groups, group_count))
+    if (has(&c->deny, uid, groups, group_count))
         return "'deny' of [access] in pmapd's configuration names it, or a group of its";
-    if (!access_list_has(&c->allow, uid, groups, group_count))
+    if (!has(&c->allow, uid, groups, group_count))
         return "'allow' of [access] in pmapd's configuration names neither it nor a group of its";
     return NULL;
 }
 
 bool config_is_admin(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count)
 {
-    return access_list_has(&c->admin, uid, groups, group_count);
+    return has(&c->admin, uid, groups, group_count);
 }

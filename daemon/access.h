@@ -17,7 +17,4 @@ int access_list_read(const char *text, bool skip_unknown, struct access_list *ou
 /* Frees what the list holds and makes it empty. */
 void access_list_free(struct access_list *list);
 
-/* Is the uid or one of the groups in the list? */
-bool access_list_has(const struct access_list *list, uid_t uid, const gid_t *groups, size_t group_count);
-
 #endif

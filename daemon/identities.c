@@ -53,7 +53,8 @@ static struct identity *identity_of(struct broker *broker, uint32_t context, uid
     return identity;
 }
 
-void identity_drop(struct broker *broker, struct identity *identity)
+/* Frees it when nobody is of it any more. */
+static void drop(struct broker *broker, struct identity *identity)
 {
     if (!TAILQ_EMPTY(&identity->clients) || identity->workers > 0 ||
         core_crew_free(broker->core, identity->crew) < 0)
@@ -66,7 +67,7 @@ void identity_drop(struct broker *broker, struct identity *identity)
 void identity_left(struct broker *broker, struct identity *identity)
 {
     identity->workers--;
-    identity_drop(broker, identity);
+    drop(broker, identity);
 }
 
 unsigned identity_slot(struct identity *identity)
@@ -173,7 +174,7 @@ void identities_client_gone(struct broker *broker, struct client *client)
         return;
     client->identity = NULL;
     TAILQ_REMOVE(&identity->clients, client, identity_link);
-    identity_drop(broker, identity);
+    drop(broker, identity);
 }
 
 /* The client that was asked about with this token; it is not any more. NULL: it has gone. */
@@ -229,6 +230,6 @@ void identities_sweep(struct broker *broker)
     struct identity *identity, *next;
     for (identity = LIST_FIRST(&broker->processes.identities.list); identity != NULL; identity = next) {
         next = LIST_NEXT(identity, link);
-        identity_drop(broker, identity);
+        drop(broker, identity);
     }
 }

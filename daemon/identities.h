@@ -50,8 +50,7 @@ void identities_refused(struct broker *broker, const struct record *record, int6
 void identities_client_gone(struct broker *broker, struct client *client);
 /* One of its workers is no more. */
 void identity_left(struct broker *broker, struct identity *identity);
-/* Frees it when nobody is of it any more; all of which that is true. */
-void identity_drop(struct broker *broker, struct identity *identity);
+/* Frees all of which nobody is any more. */
 void identities_sweep(struct broker *broker);
 
 /* The lowest number that no worker of this identity has; 0 when memory is short. */

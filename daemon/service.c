@@ -45,11 +45,6 @@ void service_stopping(const char *status)
     tell("STOPPING=1\n", status);
 }
 
-void service_status(const char *status)
-{
-    tell("", status);
-}
-
 bool service_flush(void)
 {
     return notify_flush();
@@ -136,11 +131,6 @@ void service_reloading(void)
 }
 
 void service_stopping(const char *status)
-{
-    (void)status;
-}
-
-void service_status(const char *status)
 {
     (void)status;
 }

@@ -17,8 +17,6 @@ void service_ready(const char *status);
 void service_reloading(void);
 /* It is about to end. */
 void service_stopping(const char *status);
-/* A short line for people, in place of the last one. */
-void service_status(const char *status);
 
 /* Tells what the manager could not be told at once. Returns whether it has been told all; else, again later.
  */

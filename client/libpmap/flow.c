@@ -148,11 +148,6 @@ uint64_t flow_total(const struct flow *flow)
     return flow->replay.total;
 }
 
-uint64_t flow_wanted(const struct flow *flow)
-{
-    return replay_wanted(&flow->replay);
-}
-
 uint64_t flow_kept(const struct flow *flow)
 {
     return flow->state == FLOW_ENDED ? 0 : flow->replay.kept;

@@ -162,9 +162,8 @@ bool flow_give_up(struct flow *flow, bool unsent, uint32_t most, uint64_t *first
 /* flow_end was called, and all items have had their results taken. */
 bool flow_is_finished(const struct flow *flow);
 
-/* Index that the next item gets; the first index whose result was not taken. */
+/* Index that the next item gets. */
 uint64_t flow_total(const struct flow *flow);
-uint64_t flow_wanted(const struct flow *flow);
 
 /* Bytes of input kept for a replay, as credit counts them. */
 uint64_t flow_kept(const struct flow *flow);

@@ -30,7 +30,8 @@ void shown_free(struct shown *shown)
     *shown = (struct shown){.name = NULL};
 }
 
-bool shown_quote(const char *text, size_t len, struct grow *out)
+/* Adds text, in quotes where a shell would need them. Returns false when memory was short. */
+static bool add_quoted(const char *text, size_t len, struct grow *out)
 {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-";
     bool needed = len == 0;
@@ -53,7 +54,7 @@ static bool add_words(const char *const *words, struct grow *out)
     for (size_t i = 0; words[i]; i++) {
         if (i > 0)
             grow_byte(out, ' ');
-        shown_quote(words[i], strlen(words[i]), out);
+        add_quoted(words[i], strlen(words[i]), out);
     }
     return !out->failed;
 }

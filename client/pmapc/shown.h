@@ -31,7 +31,4 @@ void shown_free(struct shown *shown);
 /* Adds what an item is shown as; number: the item's, from 1. Returns false when memory was short. */
 bool shown_add(struct shown *shown, const char *item, size_t len, uint64_t number, struct grow *out);
 
-/* Adds text, in quotes where a shell would need them. Returns false when memory was short. */
-bool shown_quote(const char *text, size_t len, struct grow *out);
-
 #endif

@@ -27,7 +27,7 @@ void spare_give(struct spare *spare, void *object)
 #endif
 }
 
-void spare_free(struct spare *spare)
+static void spare_free(struct spare *spare)
 {
     while (spare->first != NULL) {
         void *object = spare->first;

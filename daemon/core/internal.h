@@ -286,7 +286,6 @@ struct spare {
 };
 void *spare_take(struct spare *spare); /* zeroed; NULL when memory is short */
 void spare_give(struct spare *spare, void *object);
-void spare_free(struct spare *spare);
 
 struct core {
     struct core_config config;
@@ -363,7 +362,8 @@ void settle_last_action(struct core *core);
 void order_update(struct core *core, struct job *job, int64_t now_ns);
 /* The same for all jobs: what they may use has changed. */
 void order_update_all(struct core *core, int64_t now_ns);
-/* The same where nothing of a job has changed but its items and results: a chunk of it was cut, or answered. */
+/* The same where nothing of a job has changed but its items and results: a chunk of it was cut, or answered.
+ */
 void order_ran(struct core *core, struct job *job, int64_t now_ns);
 /* Less is charged to both, or waits for them, than before: puts them where they belong. More of it need not
  * be told; see share.h. */

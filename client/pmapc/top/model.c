@@ -65,6 +65,27 @@ static void rate_rows(struct rows *rows, struct pasts *pasts, double elapsed_s)
         qsort(next, rows->count, sizeof *next, by_id);
 }
 
+/* The seconds until a job will be done, or NAN where that cannot be known: as long as items come, while it is
+ * held, and before anything of it has been done. Reads the other values of the row, its rate among them. */
+static double eta(const struct row *job)
+{
+    const double *v = job->value;
+    double left = v[V_ITEMS] - v[V_FINISHED];
+    if (!job->ended || isnan(left) || strcmp(job->waits, "paused") == 0 || strcmp(job->waits, "halted") == 0)
+        return NAN;
+    if (left <= 0)
+        return 0;
+    bool expected = v[V_ITEM_S] > 0 && v[V_RUNNING] > 0;
+    if (expected && v[V_ITEM_S] >= SLOW_ITEM_S)
+        return left * v[V_ITEM_S] / v[V_RUNNING];
+    if (v[V_RATE] > RATE_LEAST)
+        return left / v[V_RATE];
+    if (expected)
+        return left * v[V_ITEM_S] / v[V_RUNNING];
+    /* The mean of its whole life, where there is no other measure. */
+    return v[V_FINISHED] > 0 && v[V_AGE_S] > 0 ? left * v[V_AGE_S] / v[V_FINISHED] : NAN;
+}
+
 static void derive(struct row *row, enum pane pane, double slots)
 {
     double *v = row->value;
@@ -77,7 +98,7 @@ static void derive(struct row *row, enum pane pane, double slots)
     if (pane != PANE_USERS && v[V_ITEMS] > 0 && (pane == PANE_SLOTS || row->ended))
         v[V_PROGRESS] = fmin(v[V_FINISHED] / v[V_ITEMS], 1);
     if (pane == PANE_JOBS)
-        v[V_ETA_S] = model_eta(row);
+        v[V_ETA_S] = eta(row);
 }
 
 void model_take(struct model *model, struct sample *sample)
@@ -104,25 +125,6 @@ void model_take(struct model *model, struct sample *sample)
     }
     sample_free(model->now);
     model->now = sample;
-}
-
-double model_eta(const struct row *job)
-{
-    const double *v = job->value;
-    double left = v[V_ITEMS] - v[V_FINISHED];
-    if (!job->ended || isnan(left) || strcmp(job->waits, "paused") == 0 || strcmp(job->waits, "halted") == 0)
-        return NAN;
-    if (left <= 0)
-        return 0;
-    bool expected = v[V_ITEM_S] > 0 && v[V_RUNNING] > 0;
-    if (expected && v[V_ITEM_S] >= SLOW_ITEM_S)
-        return left * v[V_ITEM_S] / v[V_RUNNING];
-    if (v[V_RATE] > RATE_LEAST)
-        return left / v[V_RATE];
-    if (expected)
-        return left * v[V_ITEM_S] / v[V_RUNNING];
-    /* The mean of its whole life, where there is no other measure. */
-    return v[V_FINISHED] > 0 && v[V_AGE_S] > 0 ? left * v[V_AGE_S] / v[V_FINISHED] : NAN;
 }
 
 const char *model_waits(const char *waits)

@@ -33,12 +33,6 @@ void model_clear(struct model *model);
  */
 void model_take(struct model *model, struct sample *sample);
 
-/*
- * The seconds until a job will be done, or NAN where that cannot be known: as long as items come, while it is
- * held, and before anything of it has been done. Reads the other values of the row, its rate among them.
- */
-double model_eta(const struct row *job);
-
 /* What `waits` means, as the end of the sentence "The rest …"; NULL where it says nothing that is known. */
 const char *model_waits(const char *waits);
 

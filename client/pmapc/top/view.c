@@ -182,12 +182,3 @@ const struct row *view_selected(const struct view *view, enum pane number)
     const struct pane_view *pane = &view->pane[number];
     return pane->at < pane->count ? pane->row[pane->at] : NULL;
 }
-
-const struct row *view_job(const struct model *model, uint64_t job)
-{
-    const struct rows *jobs = &model->now->pane[PANE_JOBS];
-    for (size_t i = 0; i < jobs->count; i++)
-        if (jobs->row[i].job == job)
-            return &jobs->row[i];
-    return NULL;
-}

@@ -49,7 +49,4 @@ void view_order(struct view *view, int step, const int shown[COLUMNS_MAX]);
 /* The selected row of a pane; NULL where it has none. */
 const struct row *view_selected(const struct view *view, enum pane pane);
 
-/* The row of a job; NULL where the daemon has not told of it. */
-const struct row *view_job(const struct model *model, uint64_t job);
-
 #endif
