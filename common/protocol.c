@@ -50,6 +50,8 @@ F fields_QUERY[] = {{U64(query.ref)}, {TEXT(query.what)}, {END}};
 F fields_ANSWER[] = {{U64(answer.ref)}, {END}};
 F fields_HOLD[] = {{U64(hold.ref)}, {BOOL(hold.paused)}, {END}};
 F fields_ABORT[] = {{U64(abort.ref)}, {U64(abort.job)}, {END}};
+F fields_BEGUN[] = {
+    {U64(begun.ref)}, {WITH(RANGES, begun.items, begun.count, PROTOCOL_COUNT_MAX)}, {END}};
 F fields_READY[] = {{U32(ready.slot)}, {END}};
 F fields_WORKED[] = {
     {U64(worked.chunk)}, {BOOL(worked.more)}, {BOOL(worked.last)}, {TIME(worked.run_ns)}, {TIME(worked.cpu_ns)},

@@ -18,7 +18,8 @@
 
 enum {
     PROTOCOL_VERSION_MIN = 1,
-    PROTOCOL_VERSION_MAX = 1,
+    PROTOCOL_VERSION_MAX = 2,
+    PROTOCOL_VERSION_BEGUN = 2,     /* of a session in which BEGUN is said */
     PROTOCOL_HEADER_MAX = 64 << 10, /* bytes of a header frame */
     PROTOCOL_INLINE_MAX = 64 << 10, /* bytes of items in an OPEN */
     PROTOCOL_PIECE_MIN = 1 << 10,   /* bytes of a piece of an item whose next piece follows */
@@ -28,7 +29,7 @@ enum {
     PROTOCOL_ANSWER_MAX = 3 << 20, /* bytes of frame 2 of ANSWER */
     PROTOCOL_FRAMES_MAX = 6,       /* frames of any message */
     PROTOCOL_STRING_MAX = 4096,    /* bytes of any string in a header */
-    PROTOCOL_RANGES_MAX = 4096,    /* ranges in OPEN's list of what is done */
+    PROTOCOL_RANGES_MAX = 4096,    /* ranges in OPEN's list of what is done, or BEGUN's */
     PROTOCOL_PRIORITY_MAX = 1000,  /* of a job's priority, and of its negative */
 };
 #define PROTOCOL_ITEM_MAX (1ULL << 30) /* bytes of an item, or of a result of a builtin */
@@ -58,6 +59,7 @@ enum sender { FROM_CLIENT = 1, FROM_DAEMON = 2, FROM_WORKER = 4, TO_WORKER = 8 }
     X(ANSWER, 15, FROM_DAEMON, 2, 2)                                                                         \
     X(HOLD, 16, FROM_CLIENT, 1, 1)                                                                           \
     X(ABORT, 17, FROM_CLIENT, 1, 1)                                                                          \
+    X(BEGUN, 18, FROM_DAEMON, 1, 1)                                                                          \
     X(READY, 32, FROM_WORKER, 1, 1)                                                                          \
     X(WORKED, 33, FROM_WORKER, 1, 6)                                                                         \
     X(PARKED, 34, FROM_WORKER, 1, 1)                                                                         \
@@ -246,6 +248,11 @@ struct message {
         struct {
             uint64_t ref, job; /* the daemon's number for a job, of any session of the same owner's */
         } abort;
+        struct {
+            uint64_t ref;
+            const struct range *items; /* that may have been begun and will get no result: as open.done */
+            uint32_t count;
+        } begun;
         struct {
             uint32_t slot; /* the worker's number */
         } ready;

@@ -22,7 +22,8 @@ struct pool_worker {
 
 /* See drain.c; all times are 0 until it begins. */
 struct drain {
-    bool at_once;       /* asked to stop for the second time */
+    bool at_once;       /* asked to stop for the second time … */
+    bool hurries;       /* … and that has been heeded */
     bool told;          /* all clients were told */
     int64_t stop_by_ns; /* for what runs to have ended */
     int64_t kill_by_ns,

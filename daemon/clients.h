@@ -29,6 +29,7 @@ struct client {
     uid_t uid;
     gid_t groups[PEER_GROUPS_MAX];
     size_t group_count;
+    uint32_t version;        /* of the protocol, in this session; from HELLO on */
     struct session *session; /* NULL until HELLO, and again once it is doomed */
     struct account
         *account; /* its HELLO waits for what is to be said of that (accounts.h); NULL: it does not */

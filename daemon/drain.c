@@ -17,6 +17,8 @@
 #define LOOK_NS MS
 /* For a client to take results that are ready; and, when it was told, to read that and go. */
 #define FAREWELL_NS (1000 * MS)
+/* The same where there is no patience left. */
+#define HURRY_NS (200 * MS)
 /* More than kill_grace, for what was killed to be dead. */
 #define DEAD_NS (1000 * MS)
 
@@ -91,8 +93,8 @@ static void give_up(struct broker *broker, int64_t now_ns)
     broker->drain.kill_by_ns = now_ns + broker->options.config->kill_grace_ns + DEAD_NS;
 }
 
-/* Waits for what was given up to be dead, and for clients to have read why: what is only on its way when we
- * end can get lost. */
+/* Waits for what was given up to be dead, and for clients to have read why and left: what they have not read
+ * when we end can get lost, since libzmq may drop what it has received with the connection's end. */
 static int64_t wait_for_end(const struct broker *broker, int64_t now_ns)
 {
     struct core_counts counts;
@@ -108,9 +110,11 @@ int64_t drain_tick(struct broker *broker, int64_t now_ns)
 {
     struct drain *drain = &broker->drain;
     int64_t again_ns;
-    if (drain->at_once) {
+    if (drain->at_once && !drain->hurries) {
         (void)tell(broker, true, now_ns, &again_ns);
-        return 0;
+        drain->hurries = drain->told = true;
+        drain->leave_by_ns = now_ns + HURRY_NS;
+        drain->kill_by_ns = now_ns;
     }
     if (drain->told)
         return wait_for_end(broker, now_ns);

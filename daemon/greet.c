@@ -55,6 +55,7 @@ void greet_hello(struct broker *broker, struct client *client, const struct mess
 {
     char text[TEXT_MAX] = "";
     unsigned code;
+    client->version = m->hello.max < PROTOCOL_VERSION_MAX ? m->hello.max : PROTOCOL_VERSION_MAX;
     if (m->hello.min > PROTOCOL_VERSION_MAX || m->hello.max < PROTOCOL_VERSION_MIN) {
         code = PERR_VERSION;
         snprintf(text, sizeof text,

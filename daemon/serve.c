@@ -65,8 +65,30 @@ static void refuse_ref(struct broker *broker, struct client *client, uint64_t re
     answered(broker, client, send_error(broker, client, &ref, code, text), now_ns);
 }
 
+/* Before the end of a job that may not be run twice: what of it is not to be run again. */
+static void tell_begun(struct broker *broker, struct client *client, const struct job *job)
+{
+    struct range *ranges, all = {0, PROTOCOL_COUNT_MAX};
+    struct message m = {.type = MSG_BEGUN};
+    if (client->version < PROTOCOL_VERSION_BEGUN)
+        return;
+    m.begun.ref = core_job_ref(job);
+    int rc = core_job_begun(job, &ranges, &m.begun.count);
+    m.begun.items = ranges;
+    if (rc < 0) {
+        m.begun.items = &all; /* who is not told takes it that nothing was */
+        m.begun.count = 1;
+    }
+    if (m.begun.count > 0)
+        (void)act_answer(broker, client, &m, NULL, 0);
+    free(ranges);
+}
+
 void serve_stop(struct broker *broker, struct client *client, int64_t now_ns)
 {
+    const struct job *job = NULL;
+    while (client->session != NULL && (job = core_session_job(client->session, job)) != NULL)
+        tell_begun(broker, client, job);
     serve_refuse(broker, client, PERR_STOPPING, protocol_error_text(PERR_STOPPING), now_ns);
 }
 
@@ -74,6 +96,7 @@ void serve_fail(struct broker *broker, struct job *job, unsigned code, const cha
 {
     struct client *client = session_cookie(core_job_session(job));
     uint64_t ref = core_job_ref(job);
+    tell_begun(broker, client, job);
     core_job_abandon(broker->core, job, now_ns);
     refuse_ref(broker, client, ref, code, text, now_ns);
 }

@@ -3,9 +3,10 @@
  * one comes about is connect.c.
  *
  * That the daemon is gone shows without a socket monitor: with ZMQ_IMMEDIATE and without reconnecting, the
- * socket's only pipe ends with the connection, the descriptor wakes, what was received can still be read, and
- * ZMQ_POLLOUT is gone for good; while the connection lives it is always there, because nothing limits the
- * queue but the credit. What follows from that is link.c's.
+ * socket's only pipe ends with the connection, the descriptor wakes, and ZMQ_POLLOUT is gone for good; while
+ * the connection lives it is always there, because nothing limits the queue but the credit. What was received
+ * and not read by then may be gone as well (libzmq ends the pipe without delay), so it counts as never sent,
+ * and a daemon that stops waits for its clients to leave. What follows from that is link.c's.
  */
 #include "client/libpmap/connection.h"
 
@@ -233,6 +234,8 @@ static int dispatch(pmap *pool, struct received **r)
         return (job = find_job(pool, m.done.ref)) ? job_done(job, &m.done.done) : 0;
     case MSG_ERROR:
         return error_came(pool, &m);
+    case MSG_BEGUN:
+        return (job = find_job(pool, m.begun.ref)) ? job_begun(job, &m) : 0;
     case MSG_PONG:
         pool->ping_seen = m.ping.token;
         return 0;

@@ -514,15 +514,20 @@ int flow_lost(struct flow *flow)
     return 0;
 }
 
-bool flow_give_up(struct flow *flow, bool unsent, uint32_t most, uint64_t *first, uint32_t *count)
+bool flow_give_up(struct flow *flow, struct range *items, uint32_t most, uint64_t *first, uint32_t *count)
 {
-    struct replay *r = &flow->replay;
     if (flow->state == FLOW_ENDED || flow->cancelled)
         return false;
-    if (!replay_give_up(r, unsent ? r->total : replay_sent(r), most, first, count))
+    if (!replay_give_up(&flow->replay, items, most, first, count))
         return false;
+    items->from = *first + *count;
     forget_partly(flow, *first, *count);
     return true;
+}
+
+uint64_t flow_sent(const struct flow *flow)
+{
+    return replay_sent(&flow->replay);
 }
 
 bool flow_is_finished(const struct flow *flow)

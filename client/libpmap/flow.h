@@ -152,12 +152,15 @@ int flow_done(struct flow *flow, bool complete);
 int flow_lost(struct flow *flow);
 
 /*
- * For items that are not to be run (again); each call gives the next run of them, at most `most`, whose
- * results the caller makes up: they count as taken. unsent false: items that were sent (wholly) and have no
- * taken result; call it before flow_lost. unsent true: all items that were put; OPEN is not to go out any
- * more. Returns false when there are none.
+ * For items that are not to be run (again): of those in *items that were put and have no taken result, each
+ * call gives the next run, at most `most`, whose results the caller makes up: they count as taken, and
+ * *items becomes what is left. In order all that is before them is meant as well. To be called before
+ * flow_lost, or of all items, and then OPEN is not to go out any more. Returns false when there are none.
  */
-bool flow_give_up(struct flow *flow, bool unsent, uint32_t most, uint64_t *first, uint32_t *count);
+bool flow_give_up(struct flow *flow, struct range *items, uint32_t most, uint64_t *first, uint32_t *count);
+
+/* Items below this index were sent (wholly), or need not be sent. */
+uint64_t flow_sent(const struct flow *flow);
 
 /* flow_end was called, and all items have had their results taken. */
 bool flow_is_finished(const struct flow *flow);

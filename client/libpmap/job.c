@@ -250,6 +250,19 @@ int job_refused(struct pmap_job *job, const struct message *m)
     return 0;
 }
 
+int job_begun(struct pmap_job *job, const struct message *m)
+{
+    uint32_t count = m->begun.count;
+    struct range *begun = reallocarray(job->begun, count ? count : 1, sizeof *begun);
+    if (!begun)
+        return pool_fail(job->pool, -ENOMEM, "%s", strerror(ENOMEM));
+    job->begun = begun;
+    job->begun_count = count;
+    if (count > 0)
+        memcpy(begun, m->begun.items, count * sizeof *begun);
+    return 0;
+}
+
 /*** Taking results ***/
 
 /* The notes of the record that is being taken. */
@@ -542,5 +555,6 @@ void pmap_close_job(pmap_job *job)
     free(job->function);
     free((void *)job->call.data);
     free(job->error_text);
+    free(job->begun);
     free(job);
 }

@@ -60,9 +60,11 @@ struct pmap_job {
     int64_t open_ns, first_ns, last_ns; /* OPEN sent, first result taken, last one dealt with; 0: not yet */
 
     /* Over a lost daemon; see resume.c. */
-    unsigned losses;  /* after which it is opened anew */
-    bool parked;      /* its OPEN has to wait: until again_ns, or (INT64_MAX) for another daemon */
-    int64_t again_ns; /* when parked */
+    unsigned losses;     /* after which it is opened anew */
+    bool parked;         /* its OPEN has to wait: until again_ns, or (INT64_MAX) for another daemon */
+    int64_t again_ns;    /* when parked */
+    struct range *begun; /* of a job with options.once: what the daemon says is not to be run again … */
+    uint32_t begun_count;
     bool halted;      /* nothing more of it is to be run: an item failed, and then the daemon was lost */
     size_t err_given; /* bytes of stderr of a result in pieces that were taken */
     size_t err_skip;  /* of them, those that come again and have not come yet */
@@ -80,15 +82,16 @@ int job_credit(struct pmap_job *job, const struct message *m);
 int job_results(struct pmap_job *job, const struct message *m, struct received **r);
 int job_done(struct pmap_job *job, const struct job_report *report);
 int job_refused(struct pmap_job *job, const struct message *m);
+int job_begun(struct pmap_job *job, const struct message *m);
 
 /*** Over a lost daemon (resume.c) ***/
 
 /*
  * The session is lost, or has ended this job for a reason that passes (parked or not is its caller's): what
- * has come of it stays to be taken, and the rest is to be asked for anew. was_run: it may be that items were
- * run that have no result. Returns 0 or the connection's error.
+ * has come of it stays to be taken, and the rest is to be asked for anew. told: the daemon has told what it
+ * had begun; else that may be all that was sent. Returns 0 or the connection's error.
  */
-int job_lost(struct pmap_job *job, bool was_run);
+int job_lost(struct pmap_job *job, bool told);
 
 /* Was it refused for a reason that passes, so that it will be opened again? *rc: 0 or the connection's error.
  */

@@ -71,6 +71,7 @@ void link_retry_due(pmap *pool)
 
 int pool_lost(pmap *pool, int error, const char *format, ...)
 {
+    bool told = error == -ESHUTDOWN && pool->info.protocol >= PROTOCOL_VERSION_BEGUN;
     char text[sizeof pool->text];
     va_list args;
     va_start(args, format);
@@ -97,7 +98,7 @@ int pool_lost(pmap *pool, int error, const char *format, ...)
     int rc = 0;
     TAILQ_FOREACH (job, &pool->jobs, link) {
         if (rc == 0)
-            rc = job_lost(job, true);
+            rc = job_lost(job, told);
         job->parked = false;
         if (rc == 0)
             rc = job_pump(job);

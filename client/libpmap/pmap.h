@@ -52,9 +52,10 @@ struct pmap_options {
      * is kept is full, pmap_step 0. An item is run again if its result had not come; every result is given
      * out once. One that was taken in part is begun anew by the next daemon: what was taken of it is not
      * given out again where it is the same, and the item fails where it is not (length and hash say so).
-     * With `once` an item that was sent and has no result fails instead of being run again; with `halt`,
-     * after an item has failed, nothing more is run. Reports are of all runs together; of the one that was
-     * lost, chunks and slot time are what its results tell. pmap_ping and pmap_query ask anew, pmap_abort
+     * With `once` an item that was sent and has no result fails instead of being run again, unless the daemon
+     * has stopped in good order and says that it had not begun it; with `halt`, after an item has failed,
+     * nothing more is run. Reports are of all runs together; of the one that was lost, chunks and slot time
+     * are what its results tell. pmap_ping and pmap_query ask anew, pmap_abort
      * returns -ECONNRESET.
      */
     int reconnect_ms;

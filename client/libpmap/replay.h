@@ -114,9 +114,10 @@ int replay_rewind(struct replay *r);
 void replay_only(struct replay *r, uint64_t index);
 
 /*
- * Items that will never be sent (again): counts the next run of those below `limit` that were not taken, at
- * most `most` of them, as taken. Returns false when there are none.
+ * Items that will never be sent (again): counts the next run of those in *items that were put and not taken,
+ * at most `most` of them, as taken; in order those before them first. Returns false when there are none.
  */
-bool replay_give_up(struct replay *r, uint64_t limit, uint32_t most, uint64_t *first, uint32_t *count);
+bool replay_give_up(struct replay *r, const struct range *items, uint32_t most, uint64_t *first,
+                    uint32_t *count);
 
 #endif

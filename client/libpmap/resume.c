@@ -7,6 +7,7 @@
 #include "client/libpmap/job.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -42,12 +43,12 @@ int job_account(struct pmap_job *job, struct received *r)
     return rc < 0 ? pool_fail(job->pool, rc, "results that never came were taken") : 0;
 }
 
-/* Results for items that are not to be run: those that were sent, or (unsent) all. *any: were there some? */
-static int make_up(struct pmap_job *job, bool unsent, uint16_t kind, const char *text, bool *any)
+/* Results for those of these items that are not to be run. *any: were there some? */
+static int make_up(struct pmap_job *job, struct range items, uint16_t kind, const char *text, bool *any)
 {
     uint64_t first;
     uint32_t count;
-    while (flow_give_up(job->flow, unsent, MADE_MOST, &first, &count)) {
+    while (flow_give_up(job->flow, &items, MADE_MOST, &first, &count)) {
         struct received *r = received_made(first, count, kind, text_of(text));
         if (!r)
             return no_memory(job);
@@ -58,7 +59,19 @@ static int make_up(struct pmap_job *job, bool unsent, uint16_t kind, const char 
     return 0;
 }
 
-int job_lost(struct pmap_job *job, bool was_run)
+/* Of a job that may not be run twice: what was begun, or may have been, fails. */
+static int fail_begun(struct pmap_job *job, bool told, bool *any)
+{
+    static const char why[] = "the daemon was lost while it ran";
+    int rc = 0;
+    if (!told)
+        return make_up(job, (struct range){0, flow_sent(job->flow)}, NOTE_ERROR, why, any);
+    for (uint32_t i = 0; i < job->begun_count && rc == 0; i++)
+        rc = make_up(job, job->begun[i], NOTE_ERROR, why, any);
+    return rc;
+}
+
+int job_lost(struct pmap_job *job, bool told)
 {
     struct received *r;
     bool any = false;
@@ -70,8 +83,11 @@ int job_lost(struct pmap_job *job, bool was_run)
             rc = job_account(job, r);
         r->old = true;
     }
-    if (rc == 0 && job->options.once && was_run)
-        rc = make_up(job, false, NOTE_ERROR, "the daemon was lost while it ran", &any);
+    if (rc == 0 && job->options.once)
+        rc = fail_begun(job, told || job->begun, &any);
+    job->begun_count = 0;
+    free(job->begun);
+    job->begun = NULL;
     job->halted |= any && job->options.halt != HALT_NEVER;
     if (rc == 0 && flow_lost(job->flow) < 0)
         rc = no_memory(job);
@@ -91,7 +107,8 @@ bool job_is_put_off(struct pmap_job *job, unsigned code, int *rc)
         return false;
     if (code != PERR_STOPPING && !(room && job->losses > 0 && now_ns < pool->until_ns))
         return false;
-    *rc = job_lost(job, !room && !opening);
+    /* Before BEGUN was known one could not tell a refusal of the whole job from its end. */
+    *rc = job_lost(job, room || opening || pool->info.protocol >= PROTOCOL_VERSION_BEGUN);
     job->parked = true;
     job->again_ns = INT64_MAX;
     if (code == PERR_STOPPING) {
@@ -107,7 +124,7 @@ bool job_is_put_off(struct pmap_job *job, unsigned code, int *rc)
 static int go_on_halted(struct pmap_job *job)
 {
     bool any = false;
-    int rc = make_up(job, true, NOTE_CANCELLED, "not run: halted", &any);
+    int rc = make_up(job, (struct range){0, PROTOCOL_COUNT_MAX}, NOTE_CANCELLED, "not run: halted", &any);
     if (rc == 0 && flow_is_finished(job->flow)) {
         flow_done(job->flow, false);
         job->end = JOB_DONE;

@@ -120,33 +120,38 @@ void replay_only(struct replay *r, uint64_t index)
 }
 
 /* Without order: the next run in one block. */
-static bool give_up_some(struct replay *r, uint64_t limit, uint32_t most, uint64_t *first, uint32_t *count)
+static bool give_up_some(struct replay *r, uint64_t from, uint64_t limit, uint32_t most, uint64_t *first,
+                         uint32_t *count)
 {
-    uint64_t index = replay_wanted(r), cost;
+    uint64_t index = from, cost;
+    while (index < limit && replay_is_taken(r, index))
+        index++;
     struct block *b = replay_find(r, index);
     if (index >= limit || !b)
         return false;
-    uint32_t from = (uint32_t)(index - b->first), n = 0;
-    while (n < most && index + n < limit && index + n < b->end && !bit_of(taken_bits(b), from + n)) {
-        if (!bit_of(got_bits(b), from + n))
+    uint32_t at = (uint32_t)(index - b->first), n = 0;
+    while (n < most && index + n < limit && index + n < b->end && !bit_of(taken_bits(b), at + n)) {
+        if (!bit_of(got_bits(b), at + n))
             b->got++;
-        bit_set(got_bits(b), from + n++);
+        bit_set(got_bits(b), at + n++);
     }
     *first = index;
     *count = n;
     return replay_taken(r, index, n, &cost) == 0;
 }
 
-bool replay_give_up(struct replay *r, uint64_t limit, uint32_t most, uint64_t *first, uint32_t *count)
+bool replay_give_up(struct replay *r, const struct range *items, uint32_t most, uint64_t *first,
+                    uint32_t *count)
 {
+    uint64_t wanted = replay_wanted(r), until = items->to < r->total ? items->to : r->total, cost;
     if (r->unordered)
-        return give_up_some(r, limit, most, first, count);
-    uint64_t until = r->wanted_skip < r->skip_count ? r->skips[r->wanted_skip].from : UINT64_MAX, cost;
-    if (until > limit)
-        until = limit;
-    if (r->wanted >= until)
+        return give_up_some(r, items->from > wanted ? items->from : wanted, until, most, first, count);
+    uint64_t skip = r->wanted_skip < r->skip_count ? r->skips[r->wanted_skip].from : UINT64_MAX;
+    if (until > skip)
+        until = skip;
+    if (wanted >= until)
         return false;
-    *first = r->wanted;
-    *count = until - r->wanted < most ? (uint32_t)(until - r->wanted) : most;
+    *first = wanted;
+    *count = until - wanted < most ? (uint32_t)(until - wanted) : most;
     return replay_taken(r, *first, *count, &cost) == 0;
 }

@@ -250,7 +250,8 @@ void core_tick(struct core *core, int64_t now_ns);
 
 /*
  * For good, nothing is begun any more: what workers hold runs to its end, and what takes long is asked back.
- * Jobs may still be opened, and wait.
+ * But what may not be run twice (options.once) has to be delivered: of such a job with order, what is before
+ * an item that was begun is. Jobs may still be opened, and wait.
  */
 void core_stop(struct core *core, int64_t now_ns);
 
@@ -261,6 +262,17 @@ enum core_rest {
     REST_NONE,  /* nothing more */
 };
 enum core_rest core_session_rest(const struct session *session);
+
+/* The session's job behind `after` (NULL: the first), or NULL. */
+struct job *core_session_job(const struct session *session, const struct job *after);
+
+/*
+ * Of a job with options.once: items that were begun, or may have been, and whose results have not come out.
+ * *ranges: from malloc, ascending and apart, at most RANGES_BEGUN_MAX; NULL, and *count 0, where there are
+ * none, and for other jobs. Returns 0 or -ENOMEM.
+ */
+enum { RANGES_BEGUN_MAX = 3000 };
+int core_job_begun(const struct job *job, struct range **ranges, uint32_t *count);
 
 /*** Actions ***/
 

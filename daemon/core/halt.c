@@ -6,6 +6,7 @@
 #include "daemon/core/internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 static const char not_run[] = "not run: halted";
 
@@ -93,6 +94,8 @@ static bool is_cut_off(const struct job *job, const struct chunk *chunk)
 static enum core_rest job_rest(const struct job *job)
 {
     enum core_rest rest = STAILQ_EMPTY(&job->ready) ? REST_NONE : REST_WAITS;
+    if (rest == REST_NONE && order_has_gap(job) && !job->paused && !job->cancelled)
+        return REST_RUNS;
     const struct chunk *chunk;
     TAILQ_FOREACH (chunk, &job->chunks, job_link) {
         if (chunk->worker != NULL && !chunk->parked)
@@ -113,4 +116,63 @@ enum core_rest core_session_rest(const struct session *session)
             rest = its;
     }
     return rest;
+}
+
+struct job *core_session_job(const struct session *session, const struct job *after)
+{
+    return after != NULL ? RB_NEXT(job_refs, NULL, (struct job *)after)
+                         : RB_MIN(job_refs, (struct job_refs *)&session->jobs);
+}
+
+/*** What may not be run twice ***/
+
+static int range_compare(const void *a, const void *b)
+{
+    const struct range *left = a, *right = b;
+    return (left->from > right->from) - (left->from < right->from);
+}
+
+/* Sorts them, joins those that touch, and the last ones where they are too many. Returns how many are left.
+ */
+static uint32_t join_ranges(struct range *ranges, size_t count)
+{
+    uint32_t joined = 0;
+    qsort(ranges, count, sizeof *ranges, range_compare);
+    for (size_t i = 0; i < count; i++) {
+        struct range *last = joined > 0 ? &ranges[joined - 1] : NULL;
+        if (last == NULL || (ranges[i].from > last->to && joined < RANGES_BEGUN_MAX))
+            ranges[joined++] = ranges[i];
+        else if (ranges[i].to > last->to)
+            last->to = ranges[i].to;
+    }
+    return joined;
+}
+
+int core_job_begun(const struct job *job, struct range **ranges, uint32_t *count)
+{
+    const struct block *block;
+    const struct chunk *chunk;
+    size_t most = 0, n = 0;
+    *ranges = NULL;
+    *count = 0;
+    if (!job->options.once || job->cancelled)
+        return 0;
+    STAILQ_FOREACH (block, &job->ready, link)
+        most++;
+    TAILQ_FOREACH (chunk, &job->chunks, job_link)
+        most++;
+    if (most == 0)
+        return 0;
+    struct range *all = calloc(most, sizeof *all);
+    if (all == NULL)
+        return -ENOMEM;
+    STAILQ_FOREACH (block, &job->ready, link)
+        all[n++] = (struct range){block->first, block->first + block->batch->count};
+    /* What a chunk has answered may have gone out, and is named all the same; so is what its worker has not
+     * come to, as far as we know. */
+    TAILQ_FOREACH (chunk, &job->chunks, job_link)
+        all[n++] = (struct range){chunk->first, chunk->first + chunk->items.count};
+    *ranges = all;
+    *count = join_ranges(all, n);
+    return 0;
 }

@@ -376,6 +376,9 @@ struct job *order_pick_of(struct owner *owner, int64_t now_ns);
 bool order_has_work(const struct core *core, const struct job *job);
 /* Is what would be cut next its head? There is something (queued_items > 0). */
 bool order_next_is_head(const struct job *job);
+/* May it not be run twice, and is there something before what was begun of it? Without that the results
+ * behind could not go out, so it is begun also by a daemon that stops. */
+bool order_has_gap(const struct job *job);
 /* The job, whose turn it was, has to wait until a worker of its crew is idle. */
 void order_starve(struct core *core, struct job *job, int64_t now_ns);
 /* A worker of this crew is idle: its jobs wait no longer. */

@@ -88,10 +88,18 @@ static inline double expected_results(const struct job *job)
     return real(job->held) + coming;
 }
 
+bool order_has_gap(const struct job *job)
+{
+    const struct segment *segment = TAILQ_FIRST(&job->segments);
+    const struct chunk *last = TAILQ_LAST(&job->chunks, chunk_list);
+    return job->options.once && !job->options.unordered && segment != NULL && last != NULL &&
+           segment->first < last->first;
+}
+
 bool order_has_work(const struct core *core, const struct job *job)
 {
     if (job->session == NULL || job->cancelled || job->queued_items == 0 || job->paused ||
-        job->crew == NULL || core->stopped)
+        job->crew == NULL || (core->stopped && !order_has_gap(job)))
         return false;
     if (job->exact && !cut_is_due(job))
         return false;

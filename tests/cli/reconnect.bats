@@ -30,6 +30,11 @@ says_gap() {
     ! grep -avE "the daemon (at|is back)${2:+|$2}" err || fail "says something else"
 }
 
+# Has the daemon been told to stop?
+begins_nothing() {
+    ! answers
+}
+
 # Items of N microseconds, of about that much on average.
 items_of() {
     awk -v n="$1" -v mean="$2" 'BEGIN { srand(7); for (i = 0; i < n; i++) print int(mean / 2 + rand() * mean) }'
@@ -293,6 +298,46 @@ large='seq -f "$0 %015.0f" 1500000'
     grep -q '^pmapc: item 2: the daemon was lost while it ran$' err || fail "item 2 is not named"
     grep -q '^pmapc: item 3: the daemon was lost while it ran$' err || fail "item 3 is not named"
     [ "$(tail -n +2 log | cut -f 1,7)" = "$(printf '1\t0\n2\t1\n3\t1\n4\t0\n5\t0')" ] || fail "log: $(cat log)"
+}
+
+@test "--at-most-once over daemons that stop in good order: all is run, and once" {
+    start_daemon
+    local count=$((3000 / SCALE)) order i
+    seq $count >items
+    for order in '' -u; do
+        rm -f ran out err
+        background_sh "pmapc map --at-most-once $order -c 20 --filter -a items -- sh -c 'while read -r x; do echo \$x >>ran; echo \$x; sleep 0.001; done' >out 2>err"
+        for i in 1 2 3; do
+            until_true 20 lines out $((count * i / 4))
+            stop_daemon
+            start_daemon
+            until_true 20 is_back $i
+        done
+        ended $PID 0
+        [ -n "$order" ] || same items out
+        sort -n out | same items -
+        sort -n ran | same items -
+        says_gap 3
+    done
+}
+
+@test "--at-most-once over a daemon that is stopped at once: what ran fails, what waited is run" {
+    start_daemon
+    local order
+    for order in '' -u; do
+        rm -f ran out err
+        background_sh "pmapc map --at-most-once $order -c 1 -j 1 -- sh -c 'echo \$0 >>ran; [ \$0 != 2 ] || sleep 60; echo \$0' ::: 1 2 3 4 5 >out 2>err"
+        until_true 20 lines ran 2
+        until_true 20 status_is queued_items 3
+        kill -TERM "$DAEMON"
+        until_true 20 begins_nothing
+        stop_daemon
+        start_daemon
+        ended $PID 1
+        says $'1\n3\n4\n5'
+        sort ran | same - <(seq 5)
+        grep -q '^pmapc: item 2: the daemon was lost while it ran$' err || fail "item 2 is not named"
+    done
 }
 
 @test "--halt soon: once an item has failed, nothing is begun by the next daemon either" {

@@ -78,6 +78,10 @@ void ledger_closed(struct world *world, struct ledger *ledger);
 /* The open one of this session and number; NULL when there is none. */
 struct ledger *ledger_find(struct world *world, const struct connection *connection, uint64_t ref);
 void ledger_chunk(struct world *world, struct worker_model *worker, const struct action *action);
+/* Was the item begun, or given away, and is its result still here? */
+bool ledger_is_begun(const struct ledger *ledger, uint64_t index);
+/* Is it before such an item of a job that may not be run twice, whose results must come in order? */
+bool ledger_has_gap(const struct ledger *ledger, uint64_t index);
 void ledger_asked(struct world *world, struct worker_model *worker, const struct action *action);
 void ledger_worked(struct world *world, struct worker_model *worker, const struct packet *packet);
 void ledger_parked(struct world *world, struct worker_model *worker, const struct packet *packet);

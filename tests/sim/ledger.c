@@ -179,6 +179,19 @@ static void check_exact(struct world *world, const struct ledger *ledger, uint64
                ledger->job->options.chunksize);
 }
 
+bool ledger_is_begun(const struct ledger *ledger, uint64_t index)
+{
+    return ledger->items[index] == ITEM_GIVEN || ledger->items[index] == ITEM_FINISHED;
+}
+
+bool ledger_has_gap(const struct ledger *ledger, uint64_t index)
+{
+    bool behind = false;
+    for (uint64_t i = index + 1; i < ledger->next_in && !behind; i++)
+        behind = ledger_is_begun(ledger, i);
+    return behind && ledger->job->options.once && !ledger->job->options.unordered;
+}
+
 void ledger_chunk(struct world *world, struct worker_model *worker, const struct action *action)
 {
     struct ledger *ledger = (struct ledger *)action->work.function;
@@ -195,7 +208,7 @@ void ledger_chunk(struct world *world, struct worker_model *worker, const struct
         ledger->id = action->work.job;
     if (!ledger->open || ledger->cancelled || ledger->id != action->work.job)
         broken(world, "chunks", "chunk %" PRIu64 " of a job that is not open", action->chunk);
-    if (world->stopping)
+    if (world->stopping && !ledger_has_gap(ledger, first))
         broken(world, "stop", "chunk %" PRIu64 " is given by a daemon that stops", action->chunk);
     if (ledger->halted)
         broken(world, "halt", "chunk %" PRIu64 " of a job that is halted", action->chunk);

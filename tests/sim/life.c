@@ -6,6 +6,7 @@
 #include "tests/sim/worker.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 /* What a history may do to a daemon at most. */
 enum { RECONFIGURED_MAX = 4, STOPS_MAX = 2 };
@@ -124,6 +125,38 @@ static void check_at_rest(struct world *world, const struct connection *connecti
     }
 }
 
+/*
+ * What a client is told of a job that may not be run twice: all of it that was begun and has no result, and
+ * nothing else; and where nothing had to be given up, nothing that waits before that.
+ */
+static void check_begun(struct world *world, const struct connection *connection, bool rests)
+{
+    for (struct ledger *ledger = world->ledgers; ledger; ledger = ledger->next) {
+        if (!ledger->open || ledger->cancelled || ledger->connection != connection)
+            continue;
+        struct range *ranges;
+        uint32_t count, at = 0;
+        const struct job *job = core_job_find(connection->session, ledger->job->ref);
+        if (!job || core_job_begun(job, &ranges, &count) < 0) {
+            broken(world, "memory", "core_job_begun");
+            return;
+        }
+        for (uint64_t i = 0; i < ledger->next_in; i++) {
+            while (at < count && ranges[at].to <= i)
+                at++;
+            bool told = at < count && ranges[at].from <= i, waits = ledger->items[i] == ITEM_QUEUED;
+            if (ledger->job->options.once && (waits ? told : ledger_is_begun(ledger, i) && !told))
+                broken(world, "begun", "job %" PRIu64 ": item %" PRIu64 ", whose state is %d, is told: %d",
+                       ledger->job->ref, i, ledger->items[i], told);
+            if (rests && waits && !ledger->paused && ledger->held < ledger->out_window &&
+                ledger_has_gap(ledger, i))
+                broken(world, "begun", "job %" PRIu64 ": item %" PRIu64 " waits before what was begun",
+                       ledger->job->ref, i);
+        }
+        free(ranges);
+    }
+}
+
 /* Tells those who have nothing more to expect. Returns whether there are others. */
 static bool tell(struct world *world)
 {
@@ -139,6 +172,7 @@ static bool tell(struct world *world)
                 continue;
             if (rests)
                 check_at_rest(world, connection);
+            check_begun(world, connection, rests);
             daemon_close_session(world, connection);
             life_refuse(world, connection);
         }
@@ -215,4 +249,11 @@ void life_plan(struct world *world)
     uint64_t stops = random_chance(r, 20) ? random_between(r, 1, STOPS_MAX) : 0;
     for (uint64_t i = 0; i < stops; i++)
         after(world, draw_ns(world, 10000, 300 * NS_PER_MS), stop_event, NULL, 0);
+    /* Where what is not to run twice meets a daemon that stops is where there is something to see. */
+    for (unsigned i = 0; i < world->client_count && stops > 0; i++) {
+        for (unsigned k = 0; k < world->clients[i]->job_count; k++) {
+            struct sim_job *job = &world->clients[i]->jobs[k];
+            job->options.once = job->options.once || (job->process && random_chance(r, 60));
+        }
+    }
 }

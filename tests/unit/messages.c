@@ -93,6 +93,19 @@ static struct job_options options(struct maker *k)
     };
 }
 
+/* Up to 8 ranges from `at` on; MOST: to the greatest index. Returns their number, which is 0 with LEAST. */
+static uint32_t make_ranges(struct maker *k, uint64_t at)
+{
+    uint32_t count = k->how == LEAST ? 0 : 1 + (uint32_t)number(k, 8);
+    for (uint32_t i = 0; i < count; i++) {
+        k->ranges[i].from = at += number(k, 1000); /* 0: right behind the one before */
+        k->ranges[i].to = at += 1 + number(k, 1000);
+    }
+    if (k->how == MOST)
+        k->ranges[count - 1].to = PROTOCOL_COUNT_MAX;
+    return count;
+}
+
 static void make_open(struct maker *k, struct message *m)
 {
     m->open.ref = ANY64(k);
@@ -100,14 +113,8 @@ static void make_open(struct maker *k, struct message *m)
     m->open.function = some_text(k);
     m->open.options = options(k);
     m->open.credit = CREDIT(k);
-    m->open.done_count = k->how == LEAST ? 0 : 1 + (uint32_t)number(k, 8);
-    uint64_t at = m->open.first = k->how == LEAST ? 0 : number(k, PROTOCOL_COUNT_MAX / 2);
-    for (uint32_t i = 0; i < m->open.done_count; i++) {
-        k->ranges[i].from = at += number(k, 1000); /* 0: right behind the one before */
-        k->ranges[i].to = at += 1 + number(k, 1000);
-    }
-    if (k->how == MOST)
-        k->ranges[m->open.done_count - 1].to = PROTOCOL_COUNT_MAX;
+    m->open.first = k->how == LEAST ? 0 : number(k, PROTOCOL_COUNT_MAX / 2);
+    m->open.done_count = make_ranges(k, m->open.first);
     m->open.done = m->open.done_count ? k->ranges : NULL;
     m->open.end = BOOL(k);
 }
@@ -183,6 +190,11 @@ struct message make(struct maker *k, enum message_type type)
     case MSG_ABORT:
         m.abort.ref = ANY64(k), m.abort.job = ANY64(k);
         break;
+    case MSG_BEGUN:
+        m.begun.ref = ANY64(k);
+        m.begun.count = make_ranges(k, m.begun.ref % PROTOCOL_RANGES_MAX);
+        m.begun.items = m.begun.count ? k->ranges : NULL;
+        break;
     case MSG_READY:
         m.ready.slot = ANY32(k);
         break;
@@ -252,14 +264,20 @@ static bool same_options(const struct job_options *a, const struct job_options *
            EQUAL(jobserver) && EQUAL(trace);
 }
 
+static bool same_ranges(const struct range *a, const struct range *b, uint32_t count)
+{
+    bool same = true;
+    for (uint32_t i = 0; same && i < count; i++)
+        same = a[i].from == b[i].from && a[i].to == b[i].to;
+    return same;
+}
+
 static bool same_open(const struct message *a, const struct message *b)
 {
-    bool same = EQUAL(open.ref) && EQUAL(open.kind) && TEXT(open.function) &&
-                same_options(&a->open.options, &b->open.options) && EQUAL(open.credit) && EQUAL(open.first) &&
-                EQUAL(open.end) && EQUAL(open.done_count);
-    for (uint32_t i = 0; same && i < a->open.done_count; i++)
-        same = EQUAL(open.done[i].from) && EQUAL(open.done[i].to);
-    return same;
+    return EQUAL(open.ref) && EQUAL(open.kind) && TEXT(open.function) &&
+           same_options(&a->open.options, &b->open.options) && EQUAL(open.credit) && EQUAL(open.first) &&
+           EQUAL(open.end) && EQUAL(open.done_count) &&
+           same_ranges(a->open.done, b->open.done, a->open.done_count);
 }
 
 bool same(const struct message *a, const struct message *b)
@@ -311,6 +329,9 @@ bool same(const struct message *a, const struct message *b)
         return EQUAL(hold.ref) && EQUAL(hold.paused);
     case MSG_ABORT:
         return EQUAL(abort.ref) && EQUAL(abort.job);
+    case MSG_BEGUN:
+        return EQUAL(begun.ref) && EQUAL(begun.count) &&
+               same_ranges(a->begun.items, b->begun.items, a->begun.count);
     case MSG_PARKED:
         return EQUAL(parked.chunk) && EQUAL(parked.count) && EQUAL(parked.run_ns) && EQUAL(parked.cpu_ns);
     case MSG_FAILED:

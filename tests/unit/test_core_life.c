@@ -6,6 +6,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -147,6 +148,92 @@ static void results_that_are_cut_off(void **state)
     rig_end(&rig);
 }
 
+/* Whether exactly this is said to be begun of the job; count 0: nothing. */
+static void expect_begun(const struct job *job, const struct range *wanted, uint32_t count)
+{
+    struct range *ranges;
+    uint32_t got;
+    assert_int_equal(core_job_begun(job, &ranges, &got), 0);
+    assert_int_equal(got, count);
+    for (uint32_t i = 0; i < count; i++)
+        assert_true(ranges[i].from == wanted[i].from && ranges[i].to == wanted[i].to);
+    free(ranges);
+}
+
+/* What may not be run twice: results must not be lost behind an item that was handed back, so that one is
+ * begun all the same, and nothing behind them. */
+static void what_is_begun_is_delivered(void **state)
+{
+    (void)state;
+    rig_start(&rig, NULL, 2);
+    struct session *session = rig_session(&rig, 1000, &no_limits);
+    struct job *job =
+        rig_open_timed(&rig, session, 1, (struct job_options){.chunksize = 4, .once = true}, 2 * MS);
+    assert_int_equal(rig_items(&rig, job, 20, 1, 'x'), 0);
+    struct seen first = *rig_take(&rig, ACTION_CHUNK), second = *rig_take(&rig, ACTION_CHUNK);
+    assert_true(first.first == 0 && first.count == 4 && second.first == 4 && second.count == 4);
+    expect_begun(job, &(struct range){0, 8}, 1);
+    stop();
+    rig_work(&rig, &second, 2 * MS);
+    rig_pass(&rig, 30 * MS);
+    assert_int_equal(rig_take(&rig, ACTION_YIELD)->chunk, first.chunk);
+    assert_int_equal(rig_worked(&rig, first.worker, first.chunk, 1, 1, false, true, 30 * MS), 0);
+    struct seen gap = *rig_take(&rig, ACTION_CHUNK), more = *rig_take(&rig, ACTION_CHUNK);
+    assert_int_equal(rig_take(&rig, ACTION_RESULTS)->count, 1);
+    assert_int_equal(core_session_rest(session), REST_RUNS);
+    assert_true(gap.first == 1 && more.first == 1 + gap.count && gap.count + more.count <= 3);
+    rig_expect_none(&rig);
+    rig_work(&rig, &more, 2 * MS);
+    assert_int_equal(core_session_rest(session), REST_RUNS);
+    rig_work(&rig, &gap, 2 * MS);
+    if (gap.count + more.count < 3) {
+        struct seen rest = *rig_take(&rig, ACTION_CHUNK);
+        rig_work(&rig, &rest, 2 * MS);
+    }
+    uint32_t came = 0;
+    while (came < 7) {
+        const struct seen *results = rig_take(&rig, ACTION_RESULTS);
+        assert_int_equal(results->first, 1 + came);
+        came += results->count;
+    }
+    assert_int_equal(came, 7);
+    rig_expect_none(&rig);
+    assert_int_equal(core_session_rest(session), REST_NONE);
+    expect_begun(job, NULL, 0);
+    rig_end(&rig);
+}
+
+/* What was begun and is not delivered is told, and nothing of a job that may be run again. */
+static void what_is_begun_is_told(void **state)
+{
+    (void)state;
+    rig_start(&rig, NULL, 2);
+    struct session *session = rig_session(&rig, 1000, &no_limits);
+    const struct job_options options = {.once = true, .unordered = true, .slots = 1};
+    struct job *job = rig_open_timed(&rig, session, 1, options, 100 * MS);
+    assert_int_equal(rig_items(&rig, job, 4, 1, 'x'), 0);
+    struct seen first = *rig_take(&rig, ACTION_CHUNK);
+    struct job *other = open_slow(session, 2, 1);
+    struct seen others = *rig_take(&rig, ACTION_CHUNK);
+    rig_work(&rig, &first, 100 * MS);
+    struct seen second = *rig_take(&rig, ACTION_CHUNK);
+    assert_int_equal(second.first, 1);
+    assert_int_equal(rig_take(&rig, ACTION_RESULTS)->first, 0);
+    stop();
+    expect_begun(job, &(struct range){1, 2}, 1);
+    expect_begun(other, NULL, 0);
+    assert_ptr_equal(core_session_job(session, NULL), job);
+    assert_ptr_equal(core_session_job(session, job), other);
+    assert_null(core_session_job(session, other));
+    rig_work(&rig, &second, 0);
+    rig_take(&rig, ACTION_RESULTS);
+    expect_begun(job, NULL, 0);
+    rig_work(&rig, &others, 0);
+    rig_take(&rig, ACTION_RESULTS);
+    rig_expect_none(&rig);
+    rig_end(&rig);
+}
+
 /*** Another configuration ***/
 
 static void more_slots(void **state)
@@ -264,10 +351,16 @@ static void other_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_begins),    cmocka_unit_test(what_is_long_is_asked),
-        cmocka_unit_test(results_that_wait), cmocka_unit_test(results_that_are_cut_off),
-        cmocka_unit_test(more_slots),        cmocka_unit_test(fewer_slots),
-        cmocka_unit_test(fewer_processes),   cmocka_unit_test(other_limits),
+        cmocka_unit_test(nothing_begins),
+        cmocka_unit_test(what_is_long_is_asked),
+        cmocka_unit_test(results_that_wait),
+        cmocka_unit_test(results_that_are_cut_off),
+        cmocka_unit_test(what_is_begun_is_delivered),
+        cmocka_unit_test(what_is_begun_is_told),
+        cmocka_unit_test(more_slots),
+        cmocka_unit_test(fewer_slots),
+        cmocka_unit_test(fewer_processes),
+        cmocka_unit_test(other_limits),
     };
     return cmocka_run_group_tests_name("core_life", tests, NULL, NULL);
 }

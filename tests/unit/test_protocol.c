@@ -88,6 +88,7 @@ static void fields_have_the_order_of_the_page(void **state)
         {.type = MSG_STOP},
         {.type = MSG_HOLD, .hold = {.ref = 1, .paused = true}},
         {.type = MSG_ABORT, .abort = {.ref = 1, .job = 2}},
+        {.type = MSG_BEGUN, .begun = {.ref = 1, .items = done, .count = 2}},
         {.type = MSG_PARKED, .parked = {.chunk = 1, .count = 2, .run_ns = 3, .cpu_ns = 4}},
         {.type = MSG_FAILED, .failed = {.job = 1, .text = {"2", 1}}},
         {.type = MSG_JOB,
@@ -132,6 +133,7 @@ static void fields_have_the_order_of_the_page(void **state)
         BYTES("\x91\x2c"),
         BYTES("\x93\x10\x01\xc3"),
         BYTES("\x93\x11\x01\x02"),
+        BYTES("\x93\x12\x01\x94\x08\x09\x0a\x0b"),
         BYTES("\x95\x22\x01\x02\x03\x04"),
         BYTES("\x93\x23\x01\xa1"
               "2"),
@@ -165,7 +167,7 @@ static void bad_values_are_not_encoded(void **state)
         assert_int_equal(message_encode(&m, &x->wire), -EINVAL);                                             \
         assert_int_equal(x->wire.size, 0);                                                                   \
     } while (0)
-    REFUSE(MSG_STOP, m.type = (enum message_type)18);
+    REFUSE(MSG_STOP, m.type = (enum message_type)19);
     REFUSE(MSG_STOP, m.type = (enum message_type) - 5);
     REFUSE(MSG_HELLO, m.hello.max = 0);
     REFUSE(MSG_HELLO, m.hello.program = ((struct text){text, sizeof text}));

@@ -385,6 +385,141 @@ static void at_most_once(void **state)
     }
 }
 
+/* BEGUN of one range, or of none, where to is 0. */
+static void begun(struct fake *fake, uint64_t ref, uint64_t from, uint64_t to)
+{
+    const struct range range = {from, to};
+    fake_send(fake,
+              &(struct message){.type = MSG_BEGUN,
+                                .begun = {.ref = ref, .items = to > 0 ? &range : NULL, .count = to > 0}},
+              NULL, 0);
+}
+
+/* Each daemon speaks version `max`, and stops in good order; the first one has begun the items 1 and 2. */
+static void tells_what_it_began(struct fake *fake, uint32_t max)
+{
+    struct message m;
+    uint64_t ref;
+    if (!fake_welcome(fake, 1, max) || !fake_expect(fake, MSG_OPEN, &m))
+        return;
+    fake_opened(fake, m.open.ref, 1000);
+    answer(fake, m.open.ref, 0, 1, false);
+    if (!fake_wait(fake))
+        return;
+    if (max > 1)
+        begun(fake, m.open.ref, 1, 3);
+    refuse(fake, NULL, PERR_STOPPING);
+    if (!fake_wait(fake))
+        return;
+    fake_die(fake);
+    fake_rise(fake);
+    if (!fake_welcome_back(fake) || !opens(fake, max > 1 ? 3 : 4, max > 1 ? "de" : "e", &ref))
+        return;
+    answer(fake, ref, max > 1 ? 3 : 4, max > 1 ? 2 : 1, true);
+    fake_silent(fake);
+}
+
+static void stops_by_version_1(struct fake *fake)
+{
+    tells_what_it_began(fake, 1);
+}
+
+static void stops_by_version_2(struct fake *fake)
+{
+    tells_what_it_began(fake, 2);
+}
+
+/* Who stops in good order tells what it had begun, and the rest is run; an older one does not tell. */
+static void at_most_once_in_good_order(void **state)
+{
+    (void)state;
+    for (int newer = 0; newer < 2; newer++) {
+        pmap *pool;
+        struct fake *fake = start(newer ? stops_by_version_2 : stops_by_version_1, LONG_MS, &pool);
+        pmap_job *job = open_job(pool, &(struct pmap_job_options){.once = 1}, "abcd", false);
+        assert_result(job, 0, "0", 0, NULL);
+        lose(fake, pool);
+        fake_go(fake);
+        assert_int_equal(pmap_put(job, "e", 1), 0);
+        assert_int_equal(pmap_end(job), 0);
+        assert_result(job, 1, "", 0, "the daemon was lost while it ran");
+        assert_result(job, 2, "", 0, "the daemon was lost while it ran");
+        assert_result(job, 3, newer ? "3" : "", 0, newer ? NULL : "the daemon was lost while it ran");
+        assert_result(job, 4, "4", 0, NULL);
+        assert_end(job, PMAP_DONE);
+        stop(fake, pool);
+    }
+}
+
+/* Without order, in the middle; and its connection breaks before it can say that it stops. */
+static void begins_some_and_breaks(struct fake *fake)
+{
+    struct message m;
+    if (!fake_welcome(fake, 1, 2) || !fake_expect(fake, MSG_OPEN, &m))
+        return;
+    fake_opened(fake, m.open.ref, 1000);
+    answer(fake, m.open.ref, 3, 1, false);
+    begun(fake, m.open.ref, 2, 5);
+    if (!pong(fake) || !another(fake) || !fake_expect(fake, MSG_OPEN, &m))
+        return;
+    struct bytes came = fake_frame(fake, 3);
+    if (m.open.first != 0 || m.open.done_count != 1 || m.open.done[0].from != 2 || m.open.done[0].to != 5 ||
+        came.size != 2 || memcmp(came.data, "ab", 2) != 0)
+        return;
+    uint64_t ref = m.open.ref;
+    fake_opened(fake, ref, 1000);
+    if (!fake_expect(fake, MSG_END, &m))
+        return;
+    answer(fake, ref, 5, 1, false);
+    answer(fake, ref, 0, 2, true);
+    fake_silent(fake);
+}
+
+static void at_most_once_without_order(void **state)
+{
+    (void)state;
+    pmap *pool;
+    struct fake *fake = start(begins_some_and_breaks, LONG_MS, &pool);
+    const struct pmap_job_options options = {.once = 1, .unordered = 1};
+    pmap_job *job = open_job(pool, &options, "abcdef", false);
+    assert_result(job, 3, "3", 0, NULL);
+    assert_true(pmap_ping(pool, LONG_MS) > 0); /* BEGUN is there */
+    lose(fake, pool);
+    assert_int_equal(pmap_end(job), 0);
+    assert_result(job, 2, "", 0, "the daemon was lost while it ran");
+    assert_result(job, 4, "", 0, "the daemon was lost while it ran");
+    assert_result(job, 5, "5", 0, NULL);
+    assert_result(job, 0, "0", 0, NULL);
+    assert_result(job, 1, "1", 0, NULL);
+    assert_end(job, PMAP_DONE);
+    stop(fake, pool);
+}
+
+/* A job that came whole, and that a daemon would not have any more: nothing of it was begun. */
+static void refuses_it_whole(struct fake *fake)
+{
+    uint64_t ref;
+    if (!fake_welcome(fake, 1, 2) || !opens(fake, 0, "ab", &ref))
+        return;
+    refuse(fake, &ref, PERR_STOPPING);
+    if (!fake_welcome_back(fake) || !opens(fake, 0, "ab", &ref))
+        return;
+    answer(fake, ref, 0, 2, true);
+    fake_silent(fake);
+}
+
+static void at_most_once_and_refused(void **state)
+{
+    (void)state;
+    pmap *pool;
+    struct fake *fake = start(refuses_it_whole, LONG_MS, &pool);
+    pmap_job *job = open_job(pool, &(struct pmap_job_options){.once = 1}, "ab", true);
+    assert_result(job, 0, "0", 0, NULL);
+    assert_result(job, 1, "1", 0, NULL);
+    assert_end(job, PMAP_DONE);
+    stop(fake, pool);
+}
+
 static void fails_and_goes(struct fake *fake)
 {
     struct message m;
@@ -561,6 +696,9 @@ int main(void)
         cmocka_unit_test(upgraded_too_far),
         cmocka_unit_test(asked_anew),
         cmocka_unit_test(at_most_once),
+        cmocka_unit_test(at_most_once_in_good_order),
+        cmocka_unit_test(at_most_once_without_order),
+        cmocka_unit_test(at_most_once_and_refused),
         cmocka_unit_test(halted_before),
         cmocka_unit_test(in_its_midst),
         cmocka_unit_test(another_result),
