@@ -331,7 +331,7 @@ void order_update_all(struct core *core, int64_t now_ns)
 void order_ran(struct core *core, struct job *job, int64_t now_ns)
 {
     bool capped = job->options.slots != 0 || job->owner->limits.slots != 0;
-    bool plain = job->queued_items > 0 && job->parked == 0 && !job->exact && !capped;
+    bool plain = job->queued_items > 0 && job->parked == 0 && !job->exact && !capped && !core->stopped;
     if (!job->runnable || !plain || expected_results(job) >= real(job->in_window))
         order_update(core, job, now_ns);
 }
