@@ -330,7 +330,7 @@ bool core_next(struct core *core, int64_t now_ns, struct action *action)
             return true;
     }
 
-    job_try_refused(core);
+    input_try_refused(core);
     struct job *job;
     while ((job = TAILQ_FIRST(&core->outbox)) != NULL) {
         TAILQ_REMOVE(&core->outbox, job, out_link);

@@ -403,7 +403,7 @@ struct job *guarantee_pick(struct core *core, struct worker **worker, int64_t no
 /* When guarantee_pick may find one at the earliest. */
 int64_t guarantee_deadline(const struct core *core);
 
-/*** job.c: what comes in and goes out ***/
+/*** job.c: its life, and what goes out ***/
 
 /* Adds the job to the outbox. */
 void job_tell(struct core *core, struct job *job);
@@ -412,17 +412,29 @@ bool job_next(struct core *core, struct job *job, struct action *action, int64_t
 /* Its session is gone, or has had DONE(cancelled): what is at workers is dropped, and it is freed with the
  * last of that. */
 void job_orphan(struct core *core, struct job *job, int64_t now_ns);
-/* Drops all input and results that no worker holds. */
-void job_drop(struct core *core, struct job *job);
 /* Nothing of it is at a worker: frees it, or has that told first. */
 void job_free(struct core *core, struct job *job);
 /* Frees its memory. */
 void job_destroy(struct job *job);
-/* Gives input credit back for what was delivered, or more of it for a large item, and tells the session when
- * it is time. */
-void job_credit_input(struct core *core, struct job *job);
+
+/*** input.c: what the client may send, and what has come ***/
+
+/* The job is opened: its owner is known, nothing has come. Returns 0 or -ENOMEM. */
+int input_begin(struct core *core, struct job *job, const struct job_request *request);
+/* Items of this cost have been delivered: their credit is owed, which input_settle gives back. */
+void input_delivered(struct core *core, struct job *job, uint64_t cost);
+/* Gives credit back for what was delivered, or more of it for a large item: tells the session when it is
+ * time.
+ */
+void input_settle(struct core *core, struct job *job);
+/* The credit that is to be given back now; false: none. */
+bool input_next_credit(struct job *job, struct action *action);
 /* Gives each owner's first job whose large item had to wait more credit, where the limits allow it now. */
-void job_try_refused(struct core *core);
+void input_try_refused(struct core *core);
+/* Drops what no worker holds. */
+void input_drop(struct core *core, struct job *job);
+/* The job is over: others may have its window. */
+void input_end(struct core *core, struct job *job);
 
 /*** cut.c: from segments to chunks and back ***/
 
