@@ -459,6 +459,14 @@ int config_read(const char *path, struct config *c, char *error)
     return rc;
 }
 
+int config_load(const char *path, struct config *c, char *error)
+{
+    int rc = config_read(path ? path : CONFIG_FILE, c, error);
+    if (rc == -ENOENT && !path && (rc = config_defaults(c)) < 0)
+        snprintf(error, CONFIG_ERROR_MAX, "%s", strerror(-rc));
+    return rc;
+}
+
 void config_free(struct config *c)
 {
     if (c == NULL)

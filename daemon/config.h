@@ -23,6 +23,9 @@ struct access_list {
     size_t gid_count;
 };
 
+/* The system's. */
+#define CONFIG_FILE "/etc/pmapd/pmapd.conf"
+
 /* The most slots that a pool may have, in the file and on the command line. */
 enum { CONFIG_SLOTS_MAX = 4096 };
 
@@ -91,6 +94,10 @@ bool config_key(size_t i, struct config_key *key);
  * initialised: it is overwritten on success, untouched on failure.
  */
 int config_read(const char *path, struct config *c, char *error);
+
+/* The same for the file that is named; for CONFIG_FILE where path is NULL, and the defaults where that is not
+ * there. */
+int config_load(const char *path, struct config *c, char *error);
 
 /* Frees what *c holds. NULL is accepted. */
 void config_free(struct config *c);

@@ -53,7 +53,7 @@ static int check_config(const struct options *options)
 {
     char error[CONFIG_ERROR_MAX] = "out of memory";
     struct config config;
-    const char *path = options->config_path ? options->config_path : START_CONFIG;
+    const char *path = options->config_path ? options->config_path : CONFIG_FILE;
     int rc = config_read(path, &config, error);
     if (rc == -ENOENT && !options->config_path) {
         printf("%s: not there, the defaults hold\n", path);

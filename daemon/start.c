@@ -156,14 +156,8 @@ int start_config(const struct options *options, bool private_pool, struct config
 {
     char error[CONFIG_ERROR_MAX] = "out of memory";
     struct config c;
-    const char *path = options->config_path ? options->config_path : START_CONFIG;
-    int rc = -ENOENT;
-    if (options->config_path || !private_pool)
-        rc = config_read(path, &c, error);
-    if (rc == -ENOENT && !options->config_path) {
-        snprintf(error, sizeof error, "out of memory");
-        rc = config_defaults(&c);
-    }
+    int rc = private_pool && !options->config_path ? config_defaults(&c)
+                                                   : config_load(options->config_path, &c, error);
     if (rc < 0) {
         log_error("%s", error);
         return rc;
@@ -226,7 +220,7 @@ int start_user(const struct config *config, struct start_user *user)
         if (errno == 0 || errno == ENOENT || errno == ESRCH || errno == EBADF || errno == EPERM) {
             log_error(
                 "the user '%s', whom pmapd is to run as, does not exist; make it, name another as 'user' in "
-                "[daemon] of " START_CONFIG ", or start a pool of your own with --private",
+                "[daemon] of " CONFIG_FILE ", or start a pool of your own with --private",
                 config->user);
             return -ENOENT;
         }

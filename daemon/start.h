@@ -9,8 +9,6 @@
 #include "daemon/config.h"
 #include "daemon/options.h"
 
-#define START_CONFIG "/etc/pmapd/pmapd.conf"
-
 /*
  * Descriptors 0 to 2 are open, others are not but the sockets that a service manager has passed; as many as
  * allowed may be opened, the umask is sane, rand() is seeded from the

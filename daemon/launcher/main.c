@@ -247,7 +247,7 @@ static int run(const struct arguments *arguments)
     char error[CONFIG_ERROR_MAX];
     int signal_fd = -1;
     int rc = set_up_process(arguments, &signal_fd);
-    if (rc == 0 && !arguments->private_pool && (rc = reading_file(arguments->config, &config, error)) < 0)
+    if (rc == 0 && !arguments->private_pool && (rc = config_load(arguments->config, &config, error)) < 0)
         log_error("%s", error);
     if (rc == 0) {
         rc = serve(arguments, arguments->private_pool ? NULL : &config, signal_fd);

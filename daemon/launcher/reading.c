@@ -2,7 +2,6 @@
 #include "daemon/launcher/reading.h"
 
 #include "daemon/config_pack.h"
-#include "daemon/start.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -19,17 +18,6 @@ enum {
     EXIT_WRONG = 1,  /* the line has been written */
 };
 
-int reading_file(const char *path, struct config *config, char *error)
-{
-    snprintf(error, CONFIG_ERROR_MAX, "out of memory");
-    int rc = config_read(path ? path : START_CONFIG, config, error);
-    if (rc == -ENOENT && !path) {
-        snprintf(error, CONFIG_ERROR_MAX, "out of memory");
-        rc = config_defaults(config);
-    }
-    return rc;
-}
-
 static void write_line(int fd, const char *line)
 {
     if (ftruncate(fd, 0) < 0 || pwrite(fd, line, strlen(line), 0) < 0)
@@ -43,7 +31,7 @@ static _Noreturn void read_child(const char *path, int fd)
     alarm(DEADLINE_S);
     if (prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0UL, 0UL, 0UL) < 0)
         _exit(EXIT_WRONG);
-    int rc = reading_file(path, &config, error);
+    int rc = config_load(path, &config, error);
     if (rc == 0 && (rc = config_pack(&config, fd)) < 0)
         snprintf(error, sizeof error, "cannot pass the configuration on: %s", strerror(-rc));
     if (rc < 0)

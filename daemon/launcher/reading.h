@@ -18,10 +18,8 @@ struct reading {
     int fd; /* what comes of it: a configuration, or a line that says what is wrong */
 };
 
-/* The file that is named, or NULL: the system's, or defaults where that is not there. As config_read. */
-int reading_file(const char *path, struct config *config, char *error);
-
-/* Forks a child that reads the file. It has a deadline. Returns 0 or a negative errno. */
+/* Forks a child that reads the file, as config_load does. It has a deadline. Returns 0 or a negative errno.
+ */
 int reading_start(struct reading *reading, const char *path, uint32_t token);
 
 /*
