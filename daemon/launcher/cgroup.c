@@ -385,12 +385,29 @@ int cgroups_add(struct cgroups *groups, uid_t uid, uint32_t worker, int *folder)
     return 0;
 }
 
+static uint64_t larger(uint64_t one, uint64_t other)
+{
+    return one == 0 || other == 0 ? 0 : one > other ? one : other;
+}
+
+void cgroups_larger_limits(struct limits *limits, const struct limits *other)
+{
+    if (other->weight > limits->weight)
+        limits->weight = other->weight;
+    limits->memory = larger(limits->memory, other->memory);
+    limits->pids = (int)larger((uint64_t)limits->pids, (uint64_t)other->pids);
+}
+
+static bool are_same(const struct limits *one, const struct limits *other)
+{
+    return one->weight == other->weight && one->memory == other->memory && one->pids == other->pids;
+}
+
 int cgroups_apply_limits(struct cgroups *groups, uid_t uid, const struct limits *limits)
 {
     struct cgroup_owner *owner = find_owner(groups, uid);
     int rc = 0;
-    if (!owner || (owner->limited && owner->weight == limits->weight && owner->memory == limits->memory &&
-                   owner->pids == limits->pids))
+    if (!owner || (owner->limited && owner->sure && are_same(&owner->limits, limits)))
         return 0;
     uint64_t weight = (uint64_t)limits->weight * WEIGHT_UNIT;
     if (groups->cpu)
@@ -399,11 +416,34 @@ int cgroups_apply_limits(struct cgroups *groups, uid_t uid, const struct limits 
         write_number(owner->folder, "memory.max", limits->memory, &rc);
     if (groups->pids)
         write_number(owner->folder, "pids.max", (uint64_t)limits->pids, &rc);
-    owner->limited = rc == 0;
-    owner->weight = limits->weight;
-    owner->memory = limits->memory;
-    owner->pids = limits->pids;
+    owner->limited = true;
+    owner->sure = rc == 0;
+    owner->limits = *limits;
     return rc;
+}
+
+int cgroups_widen_limits(struct cgroups *groups, uid_t uid, struct limits *limits)
+{
+    const struct cgroup_owner *owner = find_owner(groups, uid);
+    if (owner && owner->limited)
+        cgroups_larger_limits(limits, &owner->limits);
+    return cgroups_apply_limits(groups, uid, limits);
+}
+
+void cgroups_note_limits(struct cgroups *groups, uid_t uid, const struct limits *limits)
+{
+    struct cgroup_owner *owner = find_owner(groups, uid);
+    if (!owner)
+        return;
+    owner->limited = owner->sure = true;
+    owner->limits = *limits;
+}
+
+void cgroups_doubt_limits(struct cgroups *groups)
+{
+    struct cgroup_owner *owner;
+    LIST_FOREACH (owner, &groups->owners, link)
+        owner->sure = false;
 }
 
 int cgroups_kill(struct cgroups *groups, uid_t uid, uint32_t worker)

@@ -40,9 +40,8 @@ struct cgroup_owner {
     LIST_ENTRY(cgroup_owner) link;
     uid_t uid;
     int folder;
-    bool limited; /* these are in force: */
-    int weight, pids;
-    uint64_t memory;
+    bool limited, sure;   /* these are what he has; and are so in the files as well */
+    struct limits limits; /* weight, memory, pids */
     LIST_HEAD(, cgroup_worker) workers;
 };
 
@@ -86,12 +85,27 @@ void cgroups_names(const struct cgroups *groups, char names[32]);
  */
 int cgroups_add(struct cgroups *groups, uid_t uid, uint32_t worker, int *folder);
 
+/* Of weight, memory and pids the larger, key by key; without a limit is largest. */
+void cgroups_larger_limits(struct limits *limits, const struct limits *other);
+
 /*
  * Puts an owner's limits into force, if he has a group and they are other ones than those he has: to be
- * called whenever they may have changed. Lower ones hold for what is there already. Returns 0 or the first
- * negative errno.
+ * called whenever they may have changed. Lower ones hold for what is there already, and the kernel may take
+ * its time to take memory back. Returns 0 or the first negative errno.
  */
 int cgroups_apply_limits(struct cgroups *groups, uid_t uid, const struct limits *limits);
+
+/*
+ * Likewise, but only as far as they are larger than those that he has. An owner's workers share what he may
+ * have, and where his groups give one more, another must not take that from it. *limits becomes what he has.
+ */
+int cgroups_widen_limits(struct cgroups *groups, uid_t uid, struct limits *limits);
+
+/* Somebody else puts these into force (limiting.h). */
+void cgroups_note_limits(struct cgroups *groups, uid_t uid, const struct limits *limits);
+
+/* Nobody's are sure to be in force: they are written anew when they are next to be applied or widened. */
+void cgroups_doubt_limits(struct cgroups *groups);
 
 /* Kills all that is in a worker's group. Returns 0 or a negative errno. */
 int cgroups_kill(struct cgroups *groups, uid_t uid, uint32_t worker);

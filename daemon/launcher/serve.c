@@ -5,6 +5,7 @@
 #include "daemon/launcher/serve.h"
 
 #include "daemon/launcher/asking.h"
+#include "daemon/launcher/limiting.h"
 #include "daemon/launcher/outbox.h"
 #include "daemon/launcher/reading.h"
 #include "daemon/launcher/records.h"
@@ -40,6 +41,7 @@ struct launcher {
     struct outbox outbox;
     struct reading reading;
     struct asking asking;
+    struct limiting limiting;
     struct config *config; /* that was read again; NULL: none was */
     bool ending;           /* all are being killed */
     int64_t sweep_ns;      /* when to look for strays; INT64_MAX: there are none */
@@ -169,7 +171,8 @@ static int start_in_group(struct launcher *l, const struct record *request, stru
         snprintf(text, RECORD_TEXT_MAX, "cannot make a control group: %s", strerror(-rc));
         return rc;
     }
-    rc = cgroups_apply_limits(groups, who->uid, &limits);
+    rc = cgroups_widen_limits(groups, who->uid, &limits);
+    l->limiting.again = true; /* if it is under way */
     if (rc < 0)
         snprintf(text, RECORD_TEXT_MAX, "cannot set the limits of a control group: %s", strerror(-rc));
     else if ((rc = start_in(l, request, context, group)) == -EAGAIN && limits.pids > 0)
@@ -251,29 +254,27 @@ static int reload(struct launcher *l, uint32_t token)
     return 0;
 }
 
-/* Groups get their new limits at once: the broker's, and owners' not only with their next worker. */
+/*
+ * Groups get their new limits at once: the broker's, and owners' not only with their next worker. Of all that
+ * an owner's contexts give, the largest; but whoever was here with other groups once, and has no worker of
+ * these any more, does not count.
+ */
 static void apply_limits(struct launcher *l)
 {
-    static struct log_limits logged = LOG_LIMITS(5, 30, 60);
-    if (!has_groups(l))
-        return;
-    int broker_rc = cgroups_limit_broker(l->options->groups, l->config->queued_bytes);
-    if (broker_rc < 0)
-        log_error("cannot change the broker's limit of memory: %s", strerror(-broker_rc));
+    size_t count = 0;
+    struct wish *wishes = has_groups(l) ? calloc(l->contexts.count + 1, sizeof *wishes) : NULL;
+    if (!wishes && has_groups(l))
+        log_error("cannot change limits: %s", strerror(ENOMEM));
+    if (!wishes || l->ending)
+        return free(wishes);
     for (size_t i = 0; i < l->contexts.count; i++) {
-        const struct identity *who = &l->contexts.list[i]->identity;
+        const struct context *context = l->contexts.list[i];
         struct limits limits;
-        /* Whoever was here with other groups once, and has no worker of these any more, does not count. */
-        if (l->contexts.list[i]->workers == 0)
-            continue;
-        int rc = policy_limits(l->options->policy, who, &limits);
-        if (rc == 0)
-            rc = cgroups_apply_limits(l->options->groups, who->uid, &limits);
-        if (rc < 0)
-            log_limited_of(&logged, who->uid, LOG_ERR,
-                           "cannot change the limits of the control group of uid %u: %s", (unsigned)who->uid,
-                           strerror(-rc));
+        if (context->workers > 0 && policy_limits(l->options->policy, &context->identity, &limits) == 0)
+            limiting_wish(wishes, &count, context->identity.uid, &limits);
     }
+    limiting_start(&l->limiting, l->options->groups, wishes, count, l->config->queued_bytes);
+    free(wishes);
 }
 
 /* The child that has read it has ended. */
@@ -326,7 +327,7 @@ static void judged(struct launcher *l, struct question *question)
 static bool is_ours(void *arg, pid_t pid)
 {
     struct launcher *l = arg;
-    return pid == l->reading.pid || asking_of_pid(&l->asking, pid) != NULL ||
+    return pid == l->reading.pid || pid == l->limiting.pid || asking_of_pid(&l->asking, pid) != NULL ||
            workers_of_pid(&l->workers, pid) != NULL;
 }
 
@@ -372,6 +373,8 @@ static bool reap(struct launcher *l)
         struct question *question = asking_of_pid(&l->asking, pid);
         if (pid == l->reading.pid)
             reloaded(l, status);
+        else if (pid == l->limiting.pid && limiting_end(&l->limiting, l->options->groups, status))
+            apply_limits(l);
         else if (question)
             judged(l, question);
         l->sweep_ns = 0;
