@@ -1,7 +1,7 @@
 /* Acting: what the core wants done becomes messages. */
 #include "daemon/broker_state.h"
+#include "daemon/common/log.h"
 #include "daemon/functions/functions.h"
-#include "daemon/log.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* The broker's life and its loop; see broker.h. Messages are in serve.c, actions in act.c. */
 #include "daemon/broker_state.h"
-#include "daemon/log.h"
+#include "daemon/common/log.h"
 #include "daemon/service.h"
 
 #include <errno.h>

@@ -6,7 +6,7 @@
 #ifndef PMAPD_BROKER_H
 #define PMAPD_BROKER_H
 
-#include "daemon/config.h"
+#include "daemon/common/config.h"
 #include "daemon/listen.h"
 
 #include <stdbool.h>

@@ -6,7 +6,7 @@
 #ifndef PMAPD_CLIENTS_H
 #define PMAPD_CLIENTS_H
 
-#include "daemon/config.h"
+#include "daemon/common/config.h"
 #include "daemon/core/core.h"
 #include "daemon/frames.h"
 #include "daemon/launcher/records.h"

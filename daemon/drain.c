@@ -6,7 +6,7 @@
  * left.
  */
 #include "daemon/broker_state.h"
-#include "daemon/log.h"
+#include "daemon/common/log.h"
 #include "daemon/service.h"
 
 #include <stdio.h>

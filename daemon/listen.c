@@ -2,7 +2,7 @@
 #include "daemon/listen.h"
 
 #include "common/endpoint.h"
-#include "daemon/log.h"
+#include "daemon/common/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

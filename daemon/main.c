@@ -3,10 +3,10 @@
  */
 #include "common/endpoint.h"
 #include "daemon/broker.h"
-#include "daemon/config.h"
+#include "daemon/common/config.h"
+#include "daemon/common/log.h"
 #include "daemon/launcher/spawn.h"
 #include "daemon/listen.h"
-#include "daemon/log.h"
 #include "daemon/options.h"
 #include "daemon/sandbox/sandbox.h"
 #include "daemon/start.h"

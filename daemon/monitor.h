@@ -8,7 +8,7 @@
 #ifndef PMAPD_MONITOR_H
 #define PMAPD_MONITOR_H
 
-#include "daemon/config.h"
+#include "daemon/common/config.h"
 
 #include <stdbool.h>
 #include <stddef.h>

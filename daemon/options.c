@@ -4,7 +4,7 @@
 #include "daemon/options.h"
 
 #include "common/endpoint.h"
-#include "daemon/config.h"
+#include "daemon/common/config.h"
 
 #include <errno.h>
 #include <getopt.h>

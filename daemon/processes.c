@@ -3,7 +3,7 @@
 
 #include "daemon/broker_state.h"
 #include "daemon/callee.h"
-#include "daemon/log.h"
+#include "daemon/common/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,8 +5,8 @@
  * and the old one stays in force with both. No job is dropped: new limits hold for what is begun from now on.
  */
 #include "daemon/broker_state.h"
-#include "daemon/config_pack.h"
-#include "daemon/log.h"
+#include "daemon/common/config_pack.h"
+#include "daemon/common/log.h"
 #include "daemon/service.h"
 
 #include <errno.h>

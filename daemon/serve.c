@@ -4,8 +4,8 @@
  */
 #include "common/utf8.h"
 #include "daemon/broker_state.h"
+#include "daemon/common/log.h"
 #include "daemon/functions/functions.h"
-#include "daemon/log.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -3,7 +3,7 @@
 
 #ifdef HAVE_SYSTEMD
 
-#include "daemon/log.h"
+#include "daemon/common/log.h"
 #include "daemon/notify.h"
 
 #include <errno.h>

@@ -5,8 +5,8 @@
 
 #include "common/cpus.h"
 #include "common/endpoint.h"
+#include "daemon/common/log.h"
 #include "daemon/listen.h"
-#include "daemon/log.h"
 #include "daemon/service.h"
 
 #include <errno.h>

@@ -6,7 +6,7 @@
 #ifndef PMAPD_START_H
 #define PMAPD_START_H
 
-#include "daemon/config.h"
+#include "daemon/common/config.h"
 #include "daemon/options.h"
 
 /*

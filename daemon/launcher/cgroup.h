@@ -17,7 +17,7 @@
 #ifndef PMAPD_CGROUP_H
 #define PMAPD_CGROUP_H
 
-#include "daemon/config.h"
+#include "daemon/common/config.h"
 
 #include <limits.h>
 #include <stdbool.h>

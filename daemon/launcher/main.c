@@ -2,7 +2,8 @@
  * pmap-launcher: starts and kills users' worker processes for pmapd, which runs it and has no privileges of
  * its own. This file is the order in which it starts and ends.
  */
-#include "daemon/config.h"
+#include "daemon/common/config.h"
+#include "daemon/common/log.h"
 #include "daemon/launcher/account.h"
 #include "daemon/launcher/cgroup.h"
 #include "daemon/launcher/peer.h"
@@ -10,7 +11,6 @@
 #include "daemon/launcher/serve.h"
 #include "daemon/launcher/sockets.h"
 #include "daemon/launcher/tree.h"
-#include "daemon/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,7 @@
 #ifndef PMAPD_PEER_H
 #define PMAPD_PEER_H
 
-#include "daemon/config.h"
+#include "daemon/common/config.h"
 #include "daemon/launcher/context.h"
 #include "daemon/launcher/records.h"
 

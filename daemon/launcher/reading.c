@@ -1,7 +1,7 @@
 /* Reading the configuration again, in a child; see reading.h. */
 #include "daemon/launcher/reading.h"
 
-#include "daemon/config_pack.h"
+#include "daemon/common/config_pack.h"
 
 #include <errno.h>
 #include <signal.h>

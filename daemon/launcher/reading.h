@@ -6,7 +6,7 @@
 #ifndef PMAPD_READING_H
 #define PMAPD_READING_H
 
-#include "daemon/config.h"
+#include "daemon/common/config.h"
 
 #include <stdint.h>
 #include <sys/types.h>

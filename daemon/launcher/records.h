@@ -19,8 +19,8 @@
  * socket.
  *
  * RELOAD is for the system's daemon, and one at a time. By RELOADED the launcher goes by the configuration
- * that is in the file (daemon/config_pack.h); or, with an error, by the old one, and in the file is a line
- * for people.
+ * that is in the file (daemon/common/config_pack.h); or, with an error, by the old one, and in the file is a
+ * line for people.
  *
  * ACCOUNT is for the system's daemon, too: may this user use the pool today, by the rules that a login has?
  * At most ACCOUNT_QUESTIONS_MAX are without an answer at a time. Each has its answer within ACCOUNT_ANSWER_S.

@@ -4,6 +4,7 @@
  */
 #include "daemon/launcher/serve.h"
 
+#include "daemon/common/log.h"
 #include "daemon/launcher/asking.h"
 #include "daemon/launcher/limiting.h"
 #include "daemon/launcher/outbox.h"
@@ -11,7 +12,6 @@
 #include "daemon/launcher/records.h"
 #include "daemon/launcher/tree.h"
 #include "daemon/launcher/workers.h"
-#include "daemon/log.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -3,7 +3,7 @@
  */
 #include "daemon/launcher/sockets.h"
 
-#include "daemon/log.h"
+#include "daemon/common/log.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -3,7 +3,7 @@
  */
 #include "daemon/launcher/spawn.h"
 
-#include "daemon/log.h"
+#include "daemon/common/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
  */
 #include "daemon/sandbox/sandbox.h"
 
-#include "daemon/log.h"
+#include "daemon/common/log.h"
 #include "daemon/sandbox/parts.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /*
- * daemon/config.h: what pmapd.conf(5) means, and what is said of a file that is wrong. Names are looked up on
- * the real machine: root is on every one, the other users are given by number.
+ * daemon/common/config.h: what pmapd.conf(5) means, and what is said of a file that is wrong. Names are
+ * looked up on the real machine: root is on every one, the other users are given by number.
  */
-#include "daemon/config.h"
+#include "daemon/common/config.h"
 
 #include <ctype.h>
 #include <errno.h>

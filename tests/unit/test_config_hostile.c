@@ -1,8 +1,8 @@
 /*
- * daemon/config.h with files that nobody meant: cut, strewn with other bytes, or nothing but such bytes. To
- * be run with the sanitizers too.
+ * daemon/common/config.h with files that nobody meant: cut, strewn with other bytes, or nothing but such
+ * bytes. To be run with the sanitizers too.
  */
-#include "daemon/config.h"
+#include "daemon/common/config.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /*
- * daemon/config_pack.h: a configuration that was packed is the same when it is unpacked, and what is no
- * packed one is refused.
+ * daemon/common/config_pack.h: a configuration that was packed is the same when it is unpacked, and what is
+ * no packed one is refused.
  */
-#include "daemon/config_pack.h"
+#include "daemon/common/config_pack.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -2,7 +2,7 @@
  * pmap-launcher as a program: what it answers the broker apart from workers. That it is there, and that it
  * has read the configuration again, and goes by it. And whether accounts may be used.
  */
-#include "daemon/config_pack.h"
+#include "daemon/common/config_pack.h"
 #include "launcher_rig.h"
 
 #include <errno.h>

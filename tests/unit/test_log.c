@@ -1,7 +1,7 @@
 /*
- * daemon/log.h: what arrives on stderr, byte by byte. stderr is a memfd during each test.
+ * daemon/common/log.h: what arrives on stderr, byte by byte. stderr is a memfd during each test.
  */
-#include "daemon/log.h"
+#include "daemon/common/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

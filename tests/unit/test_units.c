@@ -1,7 +1,7 @@
 /*
- * daemon/units.h: at the ends of its ranges.
+ * daemon/common/units.h: at the ends of its ranges.
  */
-#include "daemon/units.h"
+#include "daemon/common/units.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -3,13 +3,13 @@
  * its range and its default are written; the form of the file is inifile.c's, the names of [access] are
  * access.c's.
  */
-#include "daemon/config.h"
+#include "daemon/common/config.h"
 
-#include "daemon/access.h"
-#include "daemon/config_keys.h"
-#include "daemon/inifile.h"
-#include "daemon/names.h"
-#include "daemon/units.h"
+#include "daemon/common/access.h"
+#include "daemon/common/config_keys.h"
+#include "daemon/common/inifile.h"
+#include "daemon/common/names.h"
+#include "daemon/common/units.h"
 
 #include <errno.h>
 #include <stdarg.h>

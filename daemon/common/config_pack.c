@@ -1,8 +1,8 @@
 /* Configurations from process to process, by the table of keys; see config_pack.h. */
-#include "daemon/config_pack.h"
+#include "daemon/common/config_pack.h"
 
-#include "daemon/access.h"
-#include "daemon/config_keys.h"
+#include "daemon/common/access.h"
+#include "daemon/common/config_keys.h"
 
 #include <errno.h>
 #include <fcntl.h>

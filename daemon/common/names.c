@@ -1,9 +1,9 @@
 /*
  * Looks names up with getpwnam_r and getgrnam_r, giving them as much room as they ask for.
  */
-#include "daemon/names.h"
+#include "daemon/common/names.h"
 
-#include "daemon/units.h"
+#include "daemon/common/units.h"
 
 #include <errno.h>
 #include <grp.h>

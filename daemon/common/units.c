@@ -1,7 +1,7 @@
 /*
  * Sizes, times, counts and yes/no from text. What range a key allows is told by the table in config.c.
  */
-#include "daemon/units.h"
+#include "daemon/common/units.h"
 
 #include <errno.h>
 #include <inttypes.h>

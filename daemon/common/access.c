@@ -1,9 +1,9 @@
 /*
  * Who is named by a list of [access], and what follows from that.
  */
-#include "daemon/access.h"
+#include "daemon/common/access.h"
 
-#include "daemon/names.h"
+#include "daemon/common/names.h"
 
 #include <errno.h>
 #include <stdio.h>

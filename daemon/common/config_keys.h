@@ -5,7 +5,7 @@
 #ifndef PMAPD_CONFIG_KEYS_H
 #define PMAPD_CONFIG_KEYS_H
 
-#include "daemon/config.h"
+#include "daemon/common/config.h"
 
 enum kind {
     KIND_COUNT,     /* int */

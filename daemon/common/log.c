@@ -2,7 +2,7 @@
  * The daemon's log: builds a whole line, harmless to a terminal and to the journal, and writes it at once.
  * Who logs what, and when, is the callers' business.
  */
-#include "daemon/log.h"
+#include "daemon/common/log.h"
 
 #include "common/utf8.h"
 

@@ -5,7 +5,7 @@
 #ifndef PMAPD_ACCESS_H
 #define PMAPD_ACCESS_H
 
-#include "daemon/config.h"
+#include "daemon/common/config.h"
 
 /*
  * Reads a list whose parts are separated by commas or blanks. skip_unknown: leave out names that do not exist

@@ -5,7 +5,7 @@
 #ifndef PMAPD_CONFIG_PACK_H
 #define PMAPD_CONFIG_PACK_H
 
-#include "daemon/config.h"
+#include "daemon/common/config.h"
 
 /* Writes it to a file, from where that stands. Returns 0 or a negative errno. */
 int config_pack(const struct config *c, int fd);

@@ -4,7 +4,7 @@
  * follows a NUL, converts UTF-16, takes control characters, and says EINVAL without a line for '!' in a name
  * and EILSEQ for Latin-1.
  */
-#include "daemon/inifile.h"
+#include "daemon/common/inifile.h"
 
 #include "common/utf8.h"
 
