@@ -1,7 +1,7 @@
 /* Putting limits into force, in a child; see limiting.h. */
 #include "daemon/launcher/limiting.h"
 
-#include "daemon/log.h"
+#include "daemon/common/log.h"
 
 #include <signal.h>
 #include <stdlib.h>
