@@ -109,6 +109,19 @@ ended_either() {
     [ "$got" -le 1 ] || fail "process $1: status $got"
 }
 
+@test "workers that are ready before the launcher has said that they started" {
+    stop_daemon
+    mkdir bin
+    cp "$PMAP_BIN"/pmap{d,-worker,-exec} bin/
+    cp "$PMAP_BIN/pmap-launcher" bin/pmap-launcher.real
+    cp "$PMAP_BIN/late" bin/pmap-launcher
+    PATH=$T/bin:$PATH start_daemon
+    # One that is not heard then is waited for for half a minute.
+    expect 0 timeout 20 pmapc map -j1 -- echo ::: 1 2
+    says $'1\n2'
+    grep -q '^late: worker 1 rested$' pmapd.log || fail "it was not early: the test does not test"
+}
+
 # Which processes that came of the daemon have this file open.
 holders_of() {
     local pid
