@@ -2,9 +2,8 @@
  * daemon/common/config.h: what pmapd.conf(5) means, and what is said of a file that is wrong. Names are
  * looked up on the real machine: root is on every one, the other users are given by number.
  */
-#include "daemon/common/config.h"
+#include "tests/unit/config_rig.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,40 +19,6 @@
 #define MS           INT64_C(1000000)
 #define S            (1000 * MS)
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-static char error[CONFIG_ERROR_MAX];
-
-/* config_read of these bytes; `error` is without the path that stands before it. */
-static int read_bytes(const char *bytes, size_t size, struct config *c)
-{
-    char path[64];
-    int rc, fd = memfd_create("pmapd.conf", MFD_CLOEXEC);
-
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, bytes, size), (ssize_t)size);
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    memset(error, 0, sizeof(error));
-    rc = config_read(path, c, error);
-    close(fd);
-    if (rc == 0) {
-        assert_string_equal(error, "");
-        return 0;
-    }
-    assert_memory_equal(error, path, strlen(path));
-    assert_int_equal(error[strlen(path)], ':');
-    memmove(error, error + strlen(path) + 1, strlen(error) - strlen(path));
-    return rc;
-}
-
-static int read_text(const char *text, struct config *c)
-{
-    return read_bytes(text, strlen(text), c);
-}
-
-static bool allows(const struct config *c, uid_t uid, const gid_t *groups, size_t group_count)
-{
-    return config_keeps_out(c, uid, groups, group_count) == NULL;
-}
 
 static void assert_list_equal(const struct access_list *a, const struct access_list *b)
 {
@@ -67,19 +31,6 @@ static void assert_list_equal(const struct access_list *a, const struct access_l
         assert_memory_equal(a->gids, b->gids, a->gid_count * sizeof(*a->gids));
 }
 
-static void assert_limits_equal(struct limits a, struct limits b)
-{
-    assert_int_equal(a.weight, b.weight);
-    assert_int_equal(a.slots, b.slots);
-    assert_int_equal(a.jobs, b.jobs);
-    assert_int_equal(a.connections, b.connections);
-    assert_int_equal(a.queued_bytes, b.queued_bytes);
-    assert_int_equal(a.spool, b.spool);
-    assert_int_equal(a.memory, b.memory);
-    assert_int_equal(a.pids, b.pids);
-}
-
-/* Are two configurations without sections the same? */
 static void assert_config_equal(const struct config *a, const struct config *b)
 {
     assert_string_equal(a->user, b->user);
@@ -104,7 +55,7 @@ static void assert_config_equal(const struct config *a, const struct config *b)
     assert_int_equal(a->allow_root, b->allow_root);
     assert_int_equal(a->min_uid, b->min_uid);
     assert_int_equal(a->same_namespace, b->same_namespace);
-    assert_limits_equal(a->defaults, b->defaults);
+    rig_assert_limits(a->defaults, b->defaults);
     assert_int_equal(a->section_count, 0);
     assert_int_equal(b->section_count, 0);
 }
@@ -143,39 +94,11 @@ static void test_defaults(void **state)
     assert_false(c.allow_root);
     assert_int_equal(c.min_uid, 1000);
     assert_true(c.same_namespace);
-    assert_limits_equal(c.defaults, limits);
-    assert_limits_equal(config_limits(&c, 12345, NULL, 0), limits);
+    rig_assert_limits(c.defaults, limits);
+    rig_assert_limits(config_limits(&c, 12345, NULL, 0), limits);
     config_free(&c);
     config_free(&c);
     config_free(NULL);
-}
-
-/* The file that is installed, to be freed. */
-static char *installed_file(void)
-{
-    FILE *f = fopen(PMAPD_CONF, "re");
-    char *text = calloc(1, 65536);
-
-    assert_non_null(f);
-    assert_non_null(text);
-    assert_in_range(fread(text, 1, 65535, f), 1, 65534);
-    fclose(f);
-    return text;
-}
-
-/* Takes the '#' from each `#key = default`; returns how many there were. */
-static int take_comments_off(char *text)
-{
-    int count = 0;
-
-    for (char *line = text; line != NULL; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (line[0] == '#' && islower((unsigned char)line[1])) {
-            line[0] = ' ';
-            count++;
-        }
-    }
-    return count;
 }
 
 /* Does the text have this line, in this section? */
@@ -193,7 +116,7 @@ static bool has_line(const char *text, const char *section, const char *line)
 /* Each key stands in the installed file, in its section, with its default. */
 static void test_installed_keys(void **state)
 {
-    char *text = installed_file();
+    char *text = rig_installed();
     struct config_key key;
     size_t i = 0;
 
@@ -204,7 +127,7 @@ static void test_installed_keys(void **state)
         if (!has_line(text, key.section, line))
             fail_msg("pmapd.conf has no '%s' in [%s]", line, key.section);
     }
-    assert_int_equal(take_comments_off(text), i); /* and no other */
+    assert_int_equal(rig_uncomment(text), i); /* and no other */
     free(text);
 }
 
@@ -212,22 +135,22 @@ static void test_installed_keys(void **state)
 static void test_installed_file(void **state)
 {
     struct config defaults, c;
-    char *text = installed_file(), *adm;
+    char *text = rig_installed(), *adm;
 
     (void)state;
     assert_int_equal(config_defaults(&defaults), 0);
-    assert_int_equal(config_read(PMAPD_CONF, &c, error), 0);
+    assert_int_equal(config_read(PMAPD_CONF, &c, rig_error), 0);
     assert_config_equal(&c, &defaults);
     config_free(&c);
 
-    take_comments_off(text);
+    rig_uncomment(text);
     /* A machine without the group adm has no such admins by default, but a file that names it is wrong there.
      */
     adm = strstr(text, ", @adm");
     assert_non_null(adm);
     if (defaults.admin.gid_count == 0)
         memset(adm, ' ', strlen(", @adm"));
-    assert_int_equal(read_text(text, &c), 0);
+    assert_int_equal(rig_read_text(text, &c), 0);
     assert_config_equal(&c, &defaults);
     config_free(&c);
     config_free(&defaults);
@@ -240,22 +163,22 @@ static void test_values(void **state)
     struct config c;
 
     (void)state;
-    assert_int_equal(read_text("[daemon]\n"
-                               "user=_pmap\n"
-                               "endpoint = ipc:///a, ipc:///b/c\tipc:///d ,\n"
-                               "stop_timeout = 1m\nkill_grace = 1500ms\nqueued_bytes = 2G\n"
-                               "[pool]\n"
-                               "slots = 12\nchunk_target = 250us\nguarantee = no\n"
-                               "guarantee_after = 1h\nguarantee_max = 2\n"
-                               "[access]\n"
-                               "allow = root,1234 5678\n"
-                               "deny = @4321\n"
-                               "admin =\n"
-                               "allow_root = yes\nmin_uid = 0\nsame_namespace = no\n"
-                               "[defaults]\n"
-                               "weight = 7\nslots = 3\njobs = 5\nconnections = 9\nqueued_bytes = 1024K\n"
-                               "spool = 0\nmemory = 8G\npids = 512\n",
-                               &c),
+    assert_int_equal(rig_read_text("[daemon]\n"
+                                   "user=_pmap\n"
+                                   "endpoint = ipc:///a, ipc:///b/c\tipc:///d ,\n"
+                                   "stop_timeout = 1m\nkill_grace = 1500ms\nqueued_bytes = 2G\n"
+                                   "[pool]\n"
+                                   "slots = 12\nchunk_target = 250us\nguarantee = no\n"
+                                   "guarantee_after = 1h\nguarantee_max = 2\n"
+                                   "[access]\n"
+                                   "allow = root,1234 5678\n"
+                                   "deny = @4321\n"
+                                   "admin =\n"
+                                   "allow_root = yes\nmin_uid = 0\nsame_namespace = no\n"
+                                   "[defaults]\n"
+                                   "weight = 7\nslots = 3\njobs = 5\nconnections = 9\nqueued_bytes = 1024K\n"
+                                   "spool = 0\nmemory = 8G\npids = 512\n",
+                                   &c),
                      0);
     assert_string_equal(c.user, "_pmap");
     assert_string_equal(c.endpoints[0], "ipc:///a");
@@ -276,7 +199,7 @@ static void test_values(void **state)
     assert_true(c.allow_root);
     assert_int_equal(c.min_uid, 0);
     assert_false(c.same_namespace);
-    assert_limits_equal(c.defaults, limits);
+    rig_assert_limits(c.defaults, limits);
     config_free(&c);
 }
 
@@ -295,15 +218,15 @@ static void test_forms(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(same); i++) {
-        assert_int_equal(read_text(same[i], &c), 0);
+        assert_int_equal(rig_read_text(same[i], &c), 0);
         assert_int_equal(c.slots, 5);
         assert_list_equal(&c.allow, &(struct access_list){.uids = (uid_t[]){7}, .uid_count = 1});
         assert_list_equal(&c.deny, &(struct access_list){.uids = (uid_t[]){8}, .uid_count = 1});
         config_free(&c);
     }
-    assert_int_equal(read_text("# caf\xc3\xa9\n;\n", &c), 0);
+    assert_int_equal(rig_read_text("# caf\xc3\xa9\n;\n", &c), 0);
     config_free(&c);
-    assert_int_equal(read_text("", &c), 0);
+    assert_int_equal(rig_read_text("", &c), 0);
     config_free(&c);
 }
 
@@ -413,8 +336,8 @@ static void test_errors(void **state)
 
         memset(&c, 0x5a, sizeof(c));
         before = c;
-        assert_int_equal(read_text(cases[i].text, &c), -EINVAL);
-        assert_string_equal(error, cases[i].error);
+        assert_int_equal(rig_read_text(cases[i].text, &c), -EINVAL);
+        assert_string_equal(rig_error, cases[i].error);
         assert_memory_equal(&c, &before, sizeof(c)); /* untouched */
     }
 }
@@ -438,35 +361,35 @@ static void test_lengths(void **state)
     memset(text, ' ', 300000);
     put(text, "[pool]\nslots = 3");
     put(text + 7 + 4096, "\n#");
-    assert_int_equal(read_bytes(text, 7 + 4096 + 2, &c), 0);
+    assert_int_equal(rig_read(text, 7 + 4096 + 2, &c), 0);
     assert_int_equal(c.slots, 3);
     config_free(&c);
     put(text + 7 + 4096, " \n#");
-    assert_int_equal(read_bytes(text, 7 + 4096 + 3, &c), -EINVAL);
-    assert_string_equal(error, "2: the line is longer than 4096 bytes");
-    assert_int_equal(read_bytes(text, 7 + 4096 + 1, &c), -EINVAL);
-    assert_string_equal(error, "2: the line is longer than 4096 bytes");
+    assert_int_equal(rig_read(text, 7 + 4096 + 3, &c), -EINVAL);
+    assert_string_equal(rig_error, "2: the line is longer than 4096 bytes");
+    assert_int_equal(rig_read(text, 7 + 4096 + 1, &c), -EINVAL);
+    assert_string_equal(rig_error, "2: the line is longer than 4096 bytes");
 
     /* A long value is shown by its beginning. */
     memset(text + 7 + 8, 'x', 4000);
-    assert_int_equal(read_bytes(text, 7 + 8 + 4000, &c), -EINVAL);
-    assert_memory_equal(error, "2: slots = 'xxxxx", 15);
-    assert_in_range(strlen(error), 100, 200);
+    assert_int_equal(rig_read(text, 7 + 8 + 4000, &c), -EINVAL);
+    assert_memory_equal(rig_error, "2: slots = 'xxxxx", 15);
+    assert_in_range(strlen(rig_error), 100, 200);
 
     memset(text, 'k', 600);
     put(text, "[pool]\n");
     put(text + 600, "=1");
-    assert_int_equal(read_bytes(text, 602, &c), -EINVAL);
-    assert_string_equal(error, "2: the key is longer than 512 bytes");
+    assert_int_equal(rig_read(text, 602, &c), -EINVAL);
+    assert_string_equal(rig_error, "2: the key is longer than 512 bytes");
     memset(text + 5, 'k', 595);
     text[599] = ']';
-    assert_int_equal(read_bytes(text, 600, &c), -EINVAL);
-    assert_string_equal(error, "1: the section's name is longer than 512 bytes");
+    assert_int_equal(rig_read(text, 600, &c), -EINVAL);
+    assert_string_equal(rig_error, "1: the section's name is longer than 512 bytes");
 
-    assert_int_equal(read_bytes("[pool]\nslots = 2\0\n", 18, &c), -EINVAL);
-    assert_string_equal(error, "2: NUL byte");
-    assert_int_equal(read_bytes("[pool]\n#\0", 9, &c), -EINVAL);
-    assert_string_equal(error, "2: NUL byte");
+    assert_int_equal(rig_read("[pool]\nslots = 2\0\n", 18, &c), -EINVAL);
+    assert_string_equal(rig_error, "2: NUL byte");
+    assert_int_equal(rig_read("[pool]\n#\0", 9, &c), -EINVAL);
+    assert_string_equal(rig_error, "2: NUL byte");
 
     /* Numbers of sections and of keys. */
     memset(text, '\n', 300000);
@@ -476,23 +399,23 @@ static void test_lengths(void **state)
         snprintf(name, sizeof(name), "[user %d]", i);
         put(text + (size_t)16 * i, name);
     }
-    assert_int_equal(read_bytes(text, (size_t)16 * 4097, &c), -EINVAL);
-    assert_non_null(strstr(error, "more than 4096 sections"));
-    assert_int_equal(read_bytes(text, (size_t)16 * 400, &c), 0);
+    assert_int_equal(rig_read(text, (size_t)16 * 4097, &c), -EINVAL);
+    assert_non_null(strstr(rig_error, "more than 4096 sections"));
+    assert_int_equal(rig_read(text, (size_t)16 * 400, &c), 0);
     assert_int_equal(c.section_count, 400);
     config_free(&c);
     memset(text, '\n', 300000);
     put(text, "[pool]");
     for (int i = 0; i <= 256; i++)
         put(text + 16 + (size_t)16 * i, "k=");
-    assert_int_equal(read_bytes(text, (size_t)16 * 258, &c), -EINVAL);
-    assert_non_null(strstr(error, "more than 256 keys in a section"));
+    assert_int_equal(rig_read(text, (size_t)16 * 258, &c), -EINVAL);
+    assert_non_null(strstr(rig_error, "more than 256 keys in a section"));
 
     memset(text, '\n', 300000);
-    assert_int_equal(read_bytes(text, 256 << 10, &c), 0);
+    assert_int_equal(rig_read(text, 256 << 10, &c), 0);
     config_free(&c);
-    assert_int_equal(read_bytes(text, (256 << 10) + 1, &c), -EINVAL);
-    assert_string_equal(error, " larger than 262144 bytes");
+    assert_int_equal(rig_read(text, (256 << 10) + 1, &c), -EINVAL);
+    assert_string_equal(rig_error, " larger than 262144 bytes");
     free(text);
 }
 
@@ -504,106 +427,22 @@ static void test_files(void **state)
     (void)state;
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof(path), "%s/x", folder);
-    assert_int_equal(config_read(path, &c, error), -ENOENT);
-    assert_memory_equal(error, path, strlen(path));
-    assert_string_equal(error + strlen(path), ": No such file or directory");
-    assert_int_equal(config_read(folder, &c, error), -EINVAL);
-    assert_string_equal(error + strlen(folder), ": not a regular file");
+    assert_int_equal(config_read(path, &c, rig_error), -ENOENT);
+    assert_memory_equal(rig_error, path, strlen(path));
+    assert_string_equal(rig_error + strlen(path), ": No such file or directory");
+    assert_int_equal(config_read(folder, &c, rig_error), -EINVAL);
+    assert_string_equal(rig_error + strlen(folder), ": not a regular file");
     assert_int_equal(mkfifo(path, 0600), 0);
-    assert_int_equal(config_read(path, &c, error), -EINVAL); /* and does not wait for a writer */
-    assert_string_equal(error + strlen(path), ": not a regular file");
+    assert_int_equal(config_read(path, &c, rig_error), -EINVAL); /* and does not wait for a writer */
+    assert_string_equal(rig_error + strlen(path), ": not a regular file");
     unlink(path);
     rmdir(folder);
 
     /* A long path leaves room for the message. */
     memset(longest, '/', sizeof(longest));
     snprintf(longest + 2900, 100, "/no/such/file");
-    assert_int_equal(config_read(longest, &c, error), -ENOENT);
-    assert_non_null(strstr(error, "/no/such/file: No such file or directory"));
-}
-
-static void test_whose_limit(void **state)
-{
-    const gid_t groups[] = {50, 60};
-    struct config c;
-
-    (void)state;
-    assert_int_equal(
-        read_text("[group 60]\njobs = 5\n[user 7]\nweight = 2\njobs = 6\n[group 50]\nslots = 1\n", &c), 0);
-    assert_string_equal(config_limit_section(&c, 7, groups, 2, "jobs"), "user 7");
-    assert_string_equal(config_limit_section(&c, 8, groups, 2, "jobs"), "group 60");
-    assert_string_equal(config_limit_section(&c, 7, groups, 2, "slots"),
-                        "defaults"); /* the first group is it */
-    assert_string_equal(config_limit_section(&c, 8, groups, 1, "slots"), "group 50");
-    assert_string_equal(config_limit_section(&c, 8, NULL, 0, "jobs"), "defaults");
-    config_free(&c);
-}
-
-static void test_access(void **state)
-{
-    const gid_t groups[] = {50, 60};
-    struct config c;
-
-    (void)state;
-    assert_int_equal(read_text("[access]\nallow = 7, @60\ndeny = 8 @70\nadmin = @50\n", &c), 0);
-    assert_true(allows(&c, 7, NULL, 0));
-    assert_false(allows(&c, 9, NULL, 0));
-    assert_true(allows(&c, 9, groups, 2));
-    assert_false(allows(&c, 9, groups, 1));
-    assert_false(allows(&c, 8, groups, 2)); /* deny wins */
-    assert_false(allows(&c, 7, (gid_t[]){60, 70}, 2));
-    assert_false(allows(&c, 60, NULL, 0)); /* a gid is no uid */
-    assert_false(allows(&c, 0, NULL, 0));  /* root is not special here */
-    assert_non_null(strstr(config_keeps_out(&c, 9, NULL, 0), "'allow' of [access]"));
-    assert_non_null(strstr(config_keeps_out(&c, 8, groups, 2), "'deny' of [access]"));
-    assert_true(config_is_admin(&c, 9, groups, 2));
-    assert_false(config_is_admin(&c, 9, groups + 1, 1));
-    assert_false(config_is_admin(&c, 0, NULL, 0));
-    config_free(&c);
-
-    assert_int_equal(read_text("[access]\ndeny = *\n", &c), 0);
-    assert_false(allows(&c, 0, NULL, 0));
-    config_free(&c);
-    assert_int_equal(read_text("[access]\nallow =\n", &c), 0);
-    assert_false(allows(&c, 0, NULL, 0));
-    config_free(&c);
-}
-
-static void test_limits(void **state)
-{
-    struct config c;
-    struct limits l;
-
-    (void)state;
-    assert_int_equal(read_text("[user 7]\nweight = 70\nslots = 0\n"
-                               "[group 60]\nweight = 60\nslots = 6\nmemory = 6M\n"
-                               "[group 50]\nweight = 50\njobs = 5\n"
-                               "[defaults]\nweight = 2\nslots = 9\nspool = 9G\n",
-                               &c),
-                     0);
-    /* Nobody in particular: the defaults, although they stand last. */
-    assert_limits_equal(config_limits(&c, 1, (gid_t[]){1, 2}, 2), c.defaults);
-    assert_int_equal(c.defaults.weight, 2);
-
-    /* The first group of the file, whichever is the process's first; the second gives nothing. */
-    l = config_limits(&c, 1, (gid_t[]){50, 60}, 2);
-    assert_int_equal(l.weight, 60);
-    assert_int_equal(l.slots, 6);
-    assert_int_equal(l.memory, 6 << 20);
-    assert_int_equal(l.jobs, 1000);
-    assert_int_equal(l.spool, UINT64_C(9) << 30);
-    l = config_limits(&c, 1, (gid_t[]){50}, 1);
-    assert_int_equal(l.weight, 50);
-    assert_int_equal(l.slots, 9);
-    assert_int_equal(l.jobs, 5);
-
-    /* The user's keys win, also with the value 0; for the others the group holds. */
-    l = config_limits(&c, 7, (gid_t[]){60}, 1);
-    assert_int_equal(l.weight, 70);
-    assert_int_equal(l.slots, 0);
-    assert_int_equal(l.memory, 6 << 20);
-    assert_int_equal(config_limits(&c, 60, NULL, 0).weight, 2); /* a gid is no uid */
-    config_free(&c);
+    assert_int_equal(config_read(longest, &c, rig_error), -ENOENT);
+    assert_non_null(strstr(rig_error, "/no/such/file: No such file or directory"));
 }
 
 int main(void)
@@ -613,9 +452,6 @@ int main(void)
         cmocka_unit_test(test_installed_keys), cmocka_unit_test(test_values),
         cmocka_unit_test(test_forms),          cmocka_unit_test(test_errors),
         cmocka_unit_test(test_lengths),        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_access),         cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_whose_limit),
-
     };
 
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
