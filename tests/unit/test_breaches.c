@@ -2,11 +2,10 @@
  * Daemons that break the protocol: libpmap says so, ends the connection, and neither crashes nor waits for
  * ever.
  */
-#include "client/libpmap/pmap.h"
-
 #include "common/batch.h"
 #include "common/protocol.h"
 #include "tests/unit/fake.h"
+#include "tests/unit/pmap_rig.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -16,34 +15,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-enum { LONG_MS = 10000 };
-
-static int connect_to(const char *endpoint, int timeout_ms, pmap **pool)
-{
-    struct pmap_options options = {.connect_timeout_ms = timeout_ms, .program = "test_pmap"};
-    return pmap_connect(endpoint, &options, pool);
-}
-
-static void assert_says(const pmap *pool, const char *words)
-{
-    if (!strstr(pmap_error(pool), words))
-        fail_msg("\"%s\" is not in \"%s\"", words, pmap_error(pool));
-}
-
-static struct job_report report_of(uint64_t items, uint64_t failed)
-{
-    return (struct job_report){.job = 42,
-                               .items = items,
-                               .failed = failed,
-                               .chunks = 4,
-                               .slots = 2,
-                               .queue_ns = 10,
-                               .run_ns = 20,
-                               .cpu_ns = 15,
-                               .bytes_in = 6,
-                               .bytes_out = 7};
-}
 
 enum breach {
     /* Of a job that has not come whole */

@@ -2,10 +2,9 @@
  * How libpmap connects: to nobody, to who is not to be trusted, does not answer, speaks another version or
  * refuses.
  */
-#include "client/libpmap/pmap.h"
-
 #include "common/protocol.h"
 #include "tests/unit/fake.h"
+#include "tests/unit/pmap_rig.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -24,20 +23,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-enum { LONG_MS = 10000 };
-
-static int connect_to(const char *endpoint, int timeout_ms, pmap **pool)
-{
-    struct pmap_options options = {.connect_timeout_ms = timeout_ms, .program = "test_pmap"};
-    return pmap_connect(endpoint, &options, pool);
-}
-
-static void assert_says(const pmap *pool, const char *words)
-{
-    if (!strstr(pmap_error(pool), words))
-        fail_msg("\"%s\" is not in \"%s\"", words, pmap_error(pool));
-}
 
 static void assert_no_connection(const char *endpoint, int timeout_ms, int error, const char *words)
 {

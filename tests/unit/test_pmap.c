@@ -1,11 +1,10 @@
 /*
  * Jobs of libpmap, on daemons that refuse them or go away, and on one that echoes.
  */
-#include "client/libpmap/pmap.h"
-
 #include "common/batch.h"
 #include "common/protocol.h"
 #include "tests/unit/fake.h"
+#include "tests/unit/pmap_rig.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -18,35 +17,7 @@
 
 #include <cmocka.h>
 
-enum { LONG_MS = 10000 };
-
-static int connect_to(const char *endpoint, int timeout_ms, pmap **pool)
-{
-    struct pmap_options options = {.connect_timeout_ms = timeout_ms, .program = "test_pmap"};
-    return pmap_connect(endpoint, &options, pool);
-}
-
-static void assert_says(const pmap *pool, const char *words)
-{
-    if (!strstr(pmap_error(pool), words))
-        fail_msg("\"%s\" is not in \"%s\"", words, pmap_error(pool));
-}
-
 /*** Jobs ***/
-
-static struct job_report report_of(uint64_t items, uint64_t failed)
-{
-    return (struct job_report){.job = 42,
-                               .items = items,
-                               .failed = failed,
-                               .chunks = 4,
-                               .slots = 2,
-                               .queue_ns = 10,
-                               .run_ns = 20,
-                               .cpu_ns = 15,
-                               .bytes_in = 6,
-                               .bytes_out = 7};
-}
 
 static void three_results(struct fake *fake)
 {

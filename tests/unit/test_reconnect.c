@@ -1,11 +1,10 @@
 /*
  * libpmap over the loss of its daemon: what the next one is asked for, and what the caller sees of it.
  */
-#include "client/libpmap/pmap.h"
-
 #include "common/batch.h"
 #include "common/protocol.h"
 #include "tests/unit/fake.h"
+#include "tests/unit/pmap_rig.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -17,8 +16,6 @@
 #include <time.h>
 
 #include <cmocka.h>
-
-enum { LONG_MS = 10000 };
 
 static struct fake *start(fake_script *script, int reconnect_ms, pmap **pool)
 {
@@ -32,12 +29,6 @@ static void stop(struct fake *fake, pmap *pool)
 {
     pmap_disconnect(pool);
     fake_stop(fake);
-}
-
-static void assert_says(const pmap *pool, const char *words)
-{
-    if (!strstr(pmap_error(pool), words))
-        fail_msg("\"%s\" is not in \"%s\"", words, pmap_error(pool));
 }
 
 /* A job whose items are the characters of `items`; with `end` they are all. */
