@@ -58,37 +58,37 @@ struct others {
     const void *cookie;
 };
 
+/* The next child of the list that is no host, and *list behind it; 0: there is none. */
+static pid_t next_other(const struct others *others, const char **list)
+{
+    for (;;) {
+        char *end;
+        pid_t pid = (pid_t)strtol(*list, &end, 10);
+        /* A blank is behind each: without it the number may go on where the list was cut. */
+        if (end == *list || *end != ' ' || pid <= 0)
+            return 0;
+        *list = end;
+        if (!others->is_host(others->cookie, pid))
+            return pid;
+    }
+}
+
 /* Sends a signal to each child that is no host. Returns how many there are, ended ones included. */
 static size_t signal_others(const struct others *others, const char *list, int signal)
 {
     size_t count = 0;
-    for (char *end; *list != '\0'; list = end) {
-        pid_t pid = (pid_t)strtol(list, &end, 10);
-        if (end == list)
-            break;
-        while (*end == ' ')
-            end++;
-        if (pid > 0 && !others->is_host(others->cookie, pid)) {
-            /* A child of ours that was not waited for: its number is nobody else's. */
-            (void)kill(pid, signal);
-            count++;
-        }
-    }
+    pid_t pid;
+    for (; (pid = next_other(others, &list)) > 0; count++)
+        (void)kill(pid, signal); /* it was not waited for: its number is nobody else's */
     return count;
 }
 
 /* Waits for those of the list that have ended. */
 static void wait_others(const struct others *others, const char *list)
 {
-    for (char *end; *list != '\0'; list = end) {
-        pid_t pid = (pid_t)strtol(list, &end, 10);
-        if (end == list)
-            break;
-        while (*end == ' ')
-            end++;
-        if (pid > 0 && !others->is_host(others->cookie, pid))
-            (void)waitpid(pid, NULL, WNOHANG);
-    }
+    pid_t pid;
+    while ((pid = next_other(others, &list)) > 0)
+        (void)waitpid(pid, NULL, WNOHANG);
 }
 
 bool reap_sweep(bool (*is_host)(const void *cookie, pid_t pid), const void *cookie)
