@@ -26,6 +26,24 @@ enum function_result builtin_no_memory(struct function_context *context)
     return builtin_fail(context, "not enough memory for the result");
 }
 
+enum function_result
+builtin_bytes(struct function_context *context, const uint8_t *item, size_t len, struct out *out,
+              void (*map)(uint8_t *restrict to, const uint8_t *restrict from, size_t len))
+{
+    uint8_t *to = out_reserve(out, len);
+    if (!to)
+        return builtin_no_memory(context);
+    for (size_t done = 0; done < len;) {
+        size_t piece = len - done < BUILTIN_PIECE ? len - done : BUILTIN_PIECE;
+        map(to + done, item + done, piece);
+        done += piece;
+        if (done < len && builtin_cancelled(context))
+            return FUNCTION_CANCELLED;
+    }
+    out->len += len;
+    return FUNCTION_OK;
+}
+
 /*
  * Length of the well-formed UTF-8 character at p that a terminal may be shown, or 0: no control character
  * (C0, C1, DEL), and none of those that turn the direction of writing or end a line.

@@ -21,6 +21,14 @@ enum function_result builtin_fail(struct function_context *context, const char *
 /* The same for the one shortage that every builtin may meet. */
 enum function_result builtin_no_memory(struct function_context *context);
 
+/*
+ * The function whose result has as many bytes as the item: `map` makes them, piece by piece. Returns what the
+ * function returns.
+ */
+enum function_result
+builtin_bytes(struct function_context *context, const uint8_t *item, size_t len, struct out *out,
+              void (*map)(uint8_t *restrict to, const uint8_t *restrict from, size_t len));
+
 /* A quoted text, at its longest: two quotes, the text, dots, NUL. */
 enum { BUILTIN_QUOTE_TEXT = 48, BUILTIN_QUOTE_MAX = BUILTIN_QUOTE_TEXT + 6 };
 

@@ -4,7 +4,7 @@
 #include "daemon/functions/builtin.h"
 
 /* No branch and no overlap, so that the compiler makes vector code of it. */
-static void upper_piece(uint8_t *restrict to, const uint8_t *restrict from, size_t len)
+static void upper(uint8_t *restrict to, const uint8_t *restrict from, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         uint8_t c = from[i];
@@ -16,16 +16,5 @@ static void upper_piece(uint8_t *restrict to, const uint8_t *restrict from, size
 enum function_result builtin_upper(struct function_context *context, const uint8_t *item, size_t len,
                                    struct out *out)
 {
-    uint8_t *to = out_reserve(out, len);
-    if (!to)
-        return builtin_no_memory(context);
-    for (size_t done = 0; done < len;) {
-        size_t piece = len - done < BUILTIN_PIECE ? len - done : BUILTIN_PIECE;
-        upper_piece(to + done, item + done, piece);
-        done += piece;
-        if (done < len && builtin_cancelled(context))
-            return FUNCTION_CANCELLED;
-    }
-    out->len += len;
-    return FUNCTION_OK;
+    return builtin_bytes(context, item, len, out, upper);
 }
