@@ -23,12 +23,7 @@ static int command_start(struct job *job)
         snprintf(job->bad, sizeof job->bad, "%s", strerror(ENOMEM));
         return JOB_BAD;
     }
-    if (template_varies(template))
-        return 0;
-    int rc = spawn_find(job->argv[0], job->spawner.path);
-    if (rc < 0)
-        snprintf(job->bad, sizeof job->bad, "cannot run '%.200s': %s", job->argv[0], strerror(-rc));
-    return rc < 0 ? JOB_BAD : 0;
+    return template_varies(template) ? 0 : job_find(job);
 }
 
 /* Ends the present item without there having been a process. */

@@ -464,19 +464,7 @@ static void wait_for_events(const struct job *job, struct pollfd polled[POLLED])
         until = earlier(until, f.stall.look_ns);
     else if (!all_given() && !writes && reads)
         until = earlier(until, f.wider_ns);
-    struct timespec timeout, *limit = NULL;
-    if (until != NEVER_NS) {
-        int64_t left = until - now_ns();
-        if (left < 0)
-            left = 0;
-        timeout = (struct timespec){left / 1000000000, left % 1000000000};
-        limit = &timeout;
-    }
-    if (f.life.left == TREE_MORE)
-        limit = memset(&timeout, 0, sizeof timeout);
-    if (ppoll(polled, POLLED, limit, NULL) <= 0)
-        for (int i = 0; i < POLLED; i++)
-            polled[i].revents = 0;
+    poll_until(polled, POLLED, f.life.left == TREE_MORE ? 0 : until);
 }
 
 /* What is due by time. */

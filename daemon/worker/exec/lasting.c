@@ -31,10 +31,7 @@ int lasting_init(struct job *job)
         snprintf(job->bad, sizeof job->bad, "%s", strerror(ENOMEM));
         return JOB_BAD;
     }
-    int rc = spawn_find(job->argv[0], job->spawner.path);
-    if (rc < 0)
-        snprintf(job->bad, sizeof job->bad, "cannot run '%.200s': %s", job->argv[0], strerror(-rc));
-    return rc < 0 ? JOB_BAD : 0;
+    return job_find(job);
 }
 
 int lasting_start(struct lasting *l, struct job *job, char why[NOTE_TEXT])

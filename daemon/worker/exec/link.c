@@ -57,14 +57,8 @@ void link_receive(struct link *l)
 void link_wait(struct link *l, int64_t until_ns)
 {
     struct pollfd poll_socket = {.fd = l->socket, .events = POLLIN};
-    struct timespec timeout;
-    if (until_ns != NEVER_NS) {
-        int64_t left = until_ns - now_ns();
-        if (left < 0)
-            left = 0;
-        timeout = (struct timespec){left / 1000000000, left % 1000000000};
-    }
-    if (ppoll(&poll_socket, 1, until_ns == NEVER_NS ? NULL : &timeout, NULL) > 0)
+    poll_until(&poll_socket, 1, until_ns);
+    if (poll_socket.revents)
         link_receive(l);
 }
 

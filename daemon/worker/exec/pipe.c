@@ -18,10 +18,7 @@ static int pipe_start(struct job *job)
         snprintf(job->bad, sizeof job->bad, "%s", strerror(ENOMEM));
         return JOB_BAD;
     }
-    int rc = spawn_find(job->argv[0], job->spawner.path);
-    if (rc < 0)
-        snprintf(job->bad, sizeof job->bad, "cannot run '%.200s': %s", job->argv[0], strerror(-rc));
-    return rc < 0 ? JOB_BAD : 0;
+    return job_find(job);
 }
 
 /* One attempt at the chunk. Returns as run_start, and -ECANCELED. */

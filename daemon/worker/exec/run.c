@@ -70,18 +70,7 @@ static void wait_for_events(struct run *r, struct pollfd polled[POLLED])
     polled[ERR] = (struct pollfd){.fd = reads ? p->err : -1, .events = POLLIN};
     const struct jobserver *js = &r->job->jobserver;
     polled[TOKENS] = (struct pollfd){.fd = js->open ? js->returned : -1, .events = POLLIN};
-    struct timespec timeout, *limit = NULL;
-    int64_t until = r->left == TREE_MORE ? 0 : next_event_ns(r);
-    if (until != NEVER_NS) {
-        int64_t left = until - now_ns();
-        if (left < 0)
-            left = 0;
-        timeout = (struct timespec){left / 1000000000, left % 1000000000};
-        limit = &timeout;
-    }
-    if (ppoll(polled, POLLED, limit, NULL) <= 0)
-        for (int i = 0; i < POLLED; i++)
-            polled[i].revents = 0;
+    poll_until(polled, POLLED, r->left == TREE_MORE ? 0 : next_event_ns(r));
 }
 
 /* Takes what is in a pipe, once. Returns the bytes taken. */
@@ -203,6 +192,14 @@ static bool drain(struct run *r)
         *rest = n > 0 ? *rest - n : 0;
     }
     return true;
+}
+
+int job_find(struct job *job)
+{
+    int rc = spawn_find(job->argv[0], job->spawner.path);
+    if (rc < 0)
+        snprintf(job->bad, sizeof job->bad, "cannot run '%.200s': %s", job->argv[0], strerror(-rc));
+    return rc < 0 ? JOB_BAD : 0;
 }
 
 void run_process(struct job *job, struct process *process, struct feed *feed, struct outcome *outcome)

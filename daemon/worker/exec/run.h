@@ -48,6 +48,10 @@ struct kind {
 };
 extern const struct kind command_kind, filter_kind, pipe_kind;
 
+/* Finds the program, whose name is the first argument, once for all processes of the job. Returns 0 or
+ * JOB_BAD. */
+int job_find(struct job *job);
+
 struct outcome {
     bool given_up; /* the chunk is not wanted any more, nothing else counts */
     bool timed_out;
