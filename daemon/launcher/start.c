@@ -329,6 +329,25 @@ static void variable(char out[VARIABLE_SIZE], const char *name, const char *valu
         fail("making an environment", E2BIG);
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/* Where a worker's sanitizer reports, and what it leaves out: in builds for tests alone. */
+static void add_sanitizers(char **environment)
+{
+    static const char *const names[] = {"ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS="};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        for (char **v = environ; *v; v++) {
+            if (strncmp(*v, names[i], strlen(names[i])) == 0)
+                *environment++ = *v;
+        }
+    }
+}
+#else
+static void add_sanitizers(char **environment)
+{
+    (void)environment;
+}
+#endif
+
 /* From nothing: what the daemon's own has is for the daemon. What a call brings is the worker's business. */
 static _Noreturn void execute(const struct start *start, const struct account *account)
 {
@@ -344,7 +363,8 @@ static _Noreturn void execute(const struct start *start, const struct account *a
     variable(logname, "LOGNAME", account->name);
     variable(path, "PATH", "/usr/local/bin:/usr/bin:/bin");
     variable(lang, "LANG", language);
-    char *const environment[] = {home, shell, user, logname, path, lang, NULL};
+    char *environment[] = {home, shell, user, logname, path, lang, NULL, NULL, NULL, NULL};
+    add_sanitizers(environment + 6);
 
     int n = snprintf(endpoint, sizeof endpoint, "ipc://%s", start->socket);
     must(n > 0 && (size_t)n < sizeof endpoint, "naming its socket");
