@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -20,7 +21,32 @@ enum {
     LEAVE_MS = 10,     /* times the round: for a daemon that is leaving */
     ROUNDS = 12, /* a daemon that idles out between our look and our connect is looked for again, and one
                     that is flooded with connections may have room for ours a moment later */
+    /* For one that is waited for. */
+    LOOK_SOON = 10, /* between two looks in the first second */
+    LOOK_LATER = 50,
+    TELL_MS = 500, /* until it is told: most are back by then */
 };
+
+/* For how long a daemon is waited for that was there, as far as one can see, and does not serve us now. */
+struct patience {
+    int64_t most_ms;  /* 0: it is not */
+    int64_t began_ms; /* when it was missed first; 0: not yet */
+    bool quiet, told;
+    bool seen; /* somebody has been there, or has left a socket */
+    int rounds, resets;
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+static int64_t left_ms(const struct patience *p)
+{
+    return p->began_ms == 0 ? p->most_ms : p->began_ms + p->most_ms - now_ms();
+}
 
 static bool nobody(int error)
 {
@@ -63,19 +89,20 @@ static int own_folder(const char *endpoint)
 }
 
 /*
- * The endpoint to use where none was named. Starts a daemon where none is found and mode allows it.
- * Returns 0 or an exit status, having told.
+ * The endpoint to use where none was named; also the system's whose daemon is away, for as long as that is
+ * waited for. Starts a daemon where none is found and mode allows it. Returns 0 or an exit status, having
+ * told.
  */
-static int choose(const struct globals *globals, enum connect_mode mode, char out[ENDPOINT_MAX],
-                  enum connect_origin *origin)
+static int choose(const struct globals *globals, enum connect_mode mode, const struct patience *patience,
+                  char out[ENDPOINT_MAX], enum connect_origin *origin)
 {
     bool may_start = mode == CONNECT_START && globals->autostart;
     *origin = CONNECT_FOUND;
     int rc = endpoint_probe(ENDPOINT_SYSTEM, PROBE_MS, NULL, NULL);
     if (rc == -EACCES)
         return fail(mode, STATUS_REFUSED, ENDPOINT_SYSTEM, tell_errno(rc));
-    if (!nobody(rc)) {
-        /* Somebody listens; what else may be wrong, connecting will tell. */
+    if (!nobody(rc) || (rc == -ECONNREFUSED && left_ms(patience) > 0)) {
+        /* Somebody listens, or did; what else may be wrong, connecting will tell. */
         memcpy(out, ENDPOINT_SYSTEM, sizeof ENDPOINT_SYSTEM);
         return 0;
     }
@@ -116,7 +143,8 @@ static void tell_said(const char *what, const char *endpoint, const char *said)
 }
 
 /* Tells why pmap_connect failed. pool may be NULL. */
-static int refused(enum connect_mode mode, const char *endpoint, const pmap *pool, int error)
+static int refused(enum connect_mode mode, const char *endpoint, int64_t waited_ms, const pmap *pool,
+                   int error)
 {
     const char *said = pool && *pmap_error(pool) ? pmap_error(pool) : tell_errno(error);
     bool keep_out = error == -EACCES || error == -EPERM || error == -EDQUOT;
@@ -131,16 +159,59 @@ static int refused(enum connect_mode mode, const char *endpoint, const pmap *poo
     if (error == -ECONNRESET)
         tell("the daemon at %s closed the connection %d times: have you too many open?", endpoint, ROUNDS);
     else if (error == -ETIMEDOUT)
-        tell("no answer from the daemon at %s within %d s", endpoint, CONNECT_MS / 1000);
+        tell("no answer from the daemon at %s within %g s", endpoint, (double)waited_ms / 1e3);
     else
         tell_said("cannot use the daemon at", endpoint, said);
     return STATUS_NO_POOL;
 }
 
-static int connect_as(const struct globals *globals, enum connect_mode mode, int reconnect_ms, pmap **pool,
-                      enum connect_origin *origin)
+/* Tells, once, that a daemon which is missed for this reason is waited for. */
+static void tell_waiting(struct patience *p, const char *endpoint, int error)
 {
-    const struct pmap_options options = {
+    if (p->told || p->quiet || (error != -ETIMEDOUT && now_ms() - p->began_ms < TELL_MS))
+        return;
+    p->told = true;
+    tell("the daemon at %s %s: waiting up to %g s for it to come back", endpoint,
+         nobody(error)          ? "is gone"
+         : error == -ESHUTDOWN  ? "is stopping"
+         : error == -ECONNRESET ? "closed the connection"
+                                : "does not answer",
+         (double)p->most_ms / 1e3);
+}
+
+/*
+ * pmap_connect has failed: is it to be tried again? If so, pauses. named: it is this endpoint or none; else
+ * where nobody is the next choice may be another.
+ */
+static bool try_again(struct patience *p, const char *endpoint, bool named, int error)
+{
+    bool away = nobody(error), reset = error == -ECONNRESET;
+    bool busy = error == -ESHUTDOWN || error == -ETIMEDOUT;
+    p->seen = p->seen || !away || error == -ECONNREFUSED;
+    p->resets = reset ? p->resets + 1 : 0;
+    if (p->began_ms == 0)
+        p->began_ms = now_ms();
+    bool some = p->resets < ROUNDS;
+    if (left_ms(p) > 0 && some && (reset || busy || (away && p->seen))) {
+        tell_waiting(p, endpoint, error);
+        bool soon = now_ms() - p->began_ms < 1000;
+        poll(NULL, 0, reset ? LEAVE_MS * p->resets : soon ? LOOK_SOON : LOOK_LATER);
+        return true;
+    }
+    if (++p->rounds >= ROUNDS)
+        return false;
+    /* One that was about to leave. It may need a moment for that; a new one is then found or started. */
+    bool leaving = p->most_ms == 0 && (reset || error == -ESHUTDOWN);
+    if (leaving)
+        poll(NULL, 0, LEAVE_MS * p->rounds);
+    return leaving || (away && !named);
+}
+
+static int connect_as(const struct globals *globals, enum connect_mode mode, int reconnect_ms, bool quiet,
+                      pmap **pool, enum connect_origin *origin)
+{
+    struct patience patience = {.most_ms = reconnect_ms, .quiet = quiet};
+    struct pmap_options options = {
         .connect_timeout_ms = CONNECT_MS, .program = "pmapc", .reconnect_ms = reconnect_ms};
     char endpoint[ENDPOINT_MAX];
     if (globals->endpoint) {
@@ -152,39 +223,42 @@ static int connect_as(const struct globals *globals, enum connect_mode mode, int
         }
         memcpy(endpoint, globals->endpoint, strlen(globals->endpoint) + 1);
     }
-    for (int round = 1;; round++) {
-        int status = globals->endpoint ? 0 : choose(globals, mode, endpoint, origin);
+    for (;;) {
+        int status = globals->endpoint ? 0 : choose(globals, mode, &patience, endpoint, origin);
         if (status != 0)
             return status;
         pmap *made = NULL;
         int rc = pmap_connect(endpoint, &options, &made);
         if (rc == 0) {
+            char took[TELL_ROOM];
+            if (patience.told)
+                tell("the daemon is back after %s: going on",
+                     tell_duration((double)(now_ms() - patience.began_ms) / 1e3, took));
             *pool = made;
             return 0;
         }
-        /* One that was about to leave. It may need a moment for that; a new one is then found or started. */
-        bool leaving = rc == -ECONNRESET || rc == -ESHUTDOWN;
-        bool again = (leaving || (nobody(rc) && !globals->endpoint)) && round < ROUNDS;
+        bool again = try_again(&patience, endpoint, globals->endpoint != NULL, rc);
         if (!again)
-            status = refused(mode, endpoint, made, rc);
-        else if (leaving)
-            poll(NULL, 0, LEAVE_MS * round);
+            status = refused(mode, endpoint, reconnect_ms > CONNECT_MS ? reconnect_ms : CONNECT_MS, made, rc);
         pmap_disconnect(made);
         if (!again)
             return status;
+        if (left_ms(&patience) < CONNECT_MS && left_ms(&patience) > 0)
+            options.connect_timeout_ms = (int)left_ms(&patience);
     }
 }
 
 int connect_pool(const struct globals *globals, enum connect_mode mode, pmap **pool)
 {
     enum connect_origin origin;
-    return connect_as(globals, mode, 0, pool, &origin);
+    return connect_as(globals, mode, 0, true, pool, &origin);
 }
 
-int connect_lasting(const struct globals *globals, int reconnect_ms, pmap **pool, enum connect_origin *origin)
+int connect_lasting(const struct globals *globals, int reconnect_ms, bool quiet, pmap **pool,
+                    enum connect_origin *origin)
 {
     *origin = CONNECT_FOUND;
-    return connect_as(globals, CONNECT_START, reconnect_ms, pool, origin);
+    return connect_as(globals, CONNECT_START, reconnect_ms, quiet, pool, origin);
 }
 
 int connect_lost(const pmap *pool, int error)

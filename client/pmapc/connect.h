@@ -27,9 +27,13 @@ enum connect_origin {
  */
 int connect_pool(const struct globals *globals, enum connect_mode mode, pmap **pool);
 
-/* The same with CONNECT_START, for a job that goes on when the daemon is lost, for up to reconnect_ms (0:
- * never); *origin may be of use then. */
-int connect_lasting(const struct globals *globals, int reconnect_ms, pmap **pool,
+/*
+ * The same with CONNECT_START, for a job that goes on when the daemon is lost, for up to reconnect_ms (0:
+ * never); *origin may be of use then. A daemon that is away already is waited for as long: one that stops or
+ * does not answer, whose connection breaks, or that has left its socket and may be about to listen at it
+ * again, which is told unless `quiet`. Where there is no socket there is nobody to wait for.
+ */
+int connect_lasting(const struct globals *globals, int reconnect_ms, bool quiet, pmap **pool,
                     enum connect_origin *origin);
 
 /*

@@ -334,7 +334,7 @@ static int run_job(const struct globals *globals, struct work *work, struct item
     struct records records = {
         .joblog = {.fd = -1}, .folder = {.fd = -1, .out = -1, .err = -1}, .trace = {.fd = -1}};
     pmap *pool = NULL;
-    int status = connect_lasting(globals, (int)work->reconnect_ms, &pool, &stream.gap.origin);
+    int status = connect_lasting(globals, (int)work->reconnect_ms, work->quiet, &pool, &stream.gap.origin);
     if (status == 0) {
         if (pmap_get_info(pool)->max_item < items->reader->item_max)
             items->reader->item_max = (size_t)pmap_get_info(pool)->max_item;

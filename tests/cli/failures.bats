@@ -190,7 +190,7 @@ start_oldd() {
     ended $PID 0
     local before=$EPOCHREALTIME
     start_oldd silent
-    expect 3 pmapc -e "ipc://$T/old.sock" map square ::: 1
+    expect 3 pmapc -e "ipc://$T/old.sock" map --reconnect 0 square ::: 1
     complains "no answer"
     ((${EPOCHREALTIME/./} - ${before/./} < 10000000)) || fail "that took long"
     ended $PID 0

@@ -263,6 +263,65 @@ large='seq -f "$0 %015.0f" 1500000'
     [ "$(wc -l <err)" = 1 ] || fail "more than one line"
 }
 
+@test "a job that begins while the daemon is away waits for it, as one would that has begun" {
+    start_daemon
+    crash
+    background pmapc map square ::: 3 >out 2>err
+    background pmapc map -q square ::: 4 >out2 2>err2
+    until_true 20 grep -q "^pmapc: the daemon at $PMAP_ENDPOINT is gone: waiting up to 30 s for it to come back$" err
+    start_daemon
+    ended $PID 0
+    [ "$(cat out2)" = 16 ] && [ ! -s err2 ] || fail "with -q: $(cat out2 err2)"
+    until_true 20 lines out 1
+    says 9
+    grep -q '^pmapc: the daemon is back after .*: going on$' err
+    [ "$(wc -l <err)" = 2 ] || fail "more than two lines"
+}
+
+@test "one that begins as the daemon stops, or does not get the CPU" {
+    start_daemon
+    background pmapc map -q -- sh -c 'touch runs; until [ -e go ]; do sleep 0.02; done' ::: 1
+    local first=$PID
+    until_true 20 test -e runs
+    kill -TERM "$DAEMON"
+    until_true 20 begins_nothing
+    background pmapc map square ::: 3 >out 2>err
+    # It says so right away, or right behind its welcome, when it is one that was lost.
+    until_true 20 grep -Eq "^pmapc: (the daemon at $PMAP_ENDPOINT is stopping|lost the daemon at $PMAP_ENDPOINT): waiting up to 30 s" err
+    touch go
+    ended "$DAEMON" 0
+    forget_daemon "$DAEMON"
+    start_daemon
+    ended $first 0
+    ended $PID 0
+    says 9
+    kill -STOP "$DAEMON"
+    background pmapc map square ::: 5 >out 2>err
+    until_true 20 grep -q "^pmapc: the daemon at $PMAP_ENDPOINT does not answer: waiting up to 30 s" err
+    kill -CONT "$DAEMON"
+    ended $PID 0
+    says 25
+}
+
+@test "for no longer than --reconnect, and not at all where no socket is" {
+    start_daemon
+    crash
+    local before=$EPOCHREALTIME took
+    expect 3 pmapc map --reconnect 0.7 square ::: 3
+    took=$((${EPOCHREALTIME/./} - ${before/./}))
+    ((took >= 700000)) || fail "after $took us"
+    complains "no daemon at $PMAP_ENDPOINT: connection refused"
+    expect 3 pmapc map --reconnect 0 square ::: 3
+    [ "$(wc -l <err)" = 1 ] || fail "more than one line"
+    rm d.sock
+    before=$EPOCHREALTIME
+    expect 3 pmapc map square ::: 3
+    took=$((${EPOCHREALTIME/./} - ${before/./}))
+    ((took < 5000000 * SCALE)) || fail "after $took us"
+    complains "no daemon at $PMAP_ENDPOINT: no such file"
+    [ "$(wc -l <err)" = 1 ] || fail "more than one line"
+}
+
 @test "Ctrl-C while the daemon is away ends it at once; -q says nothing of it" {
     start_daemon
     background pmapc map -q sleep ::: 0 60 >out 2>err
