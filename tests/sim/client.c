@@ -4,6 +4,7 @@
 #include "tests/sim/client.h"
 
 #include "tests/sim/daemon.h"
+#include "tests/sim/results.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -14,11 +15,6 @@ static void produce(struct world *world, struct sim_job *job);
 static void take(struct world *world, void *target, uint64_t argument);
 static void lose(struct world *world, struct client *client, int64_t away_ns);
 static void connect_event(struct world *world, void *target, uint64_t argument);
-
-static uint64_t id_of(const struct sim_job *job)
-{
-    return (uint64_t)job->client->number * 100 + job->ref;
-}
 
 static bool connected(const struct client *client)
 {
@@ -41,7 +37,7 @@ static void pump(struct world *world, struct sim_job *job)
         packet->bytes = out.bytes;
         packet->more = out.more;
         packet->end = out.end;
-        trace(world, message_name(out.type), id_of(job), out.first, out.items.count);
+        trace(world, message_name(out.type), client_job_id(job), out.first, out.items.count);
         if (out.type == MSG_OPEN) {
             job->got = job->got_failed = job->got_bytes = 0;
             packet->done_count = out.done_count;
@@ -94,7 +90,7 @@ static int put_one(struct world *world, struct sim_job *job)
     if (rc == 0)
         job->put++;
     else if (rc != -EAGAIN && rc != -EPIPE)
-        broken(world, "flow accepts", "job %" PRIu64 ": flow_put of item %" PRIu64 ": %d", id_of(job),
+        broken(world, "flow accepts", "job %" PRIu64 ": flow_put of item %" PRIu64 ": %d", client_job_id(job),
                job->put, rc);
     return rc;
 }
@@ -113,7 +109,7 @@ static void produce(struct world *world, struct sim_job *job)
         job->end_said = true;
         rc = flow_end(job->flow);
         if (rc < 0)
-            broken(world, "flow accepts", "job %" PRIu64 ": flow_end: %d", id_of(job), rc);
+            broken(world, "flow accepts", "job %" PRIu64 ": flow_end: %d", client_job_id(job), rc);
     } else {
         if (job->full || job->put_pause_ns > 0)
             flow_flush(job->flow);
@@ -181,7 +177,7 @@ static void leave_event(struct world *world, void *target, uint64_t argument)
 static void job_over(struct world *world, struct sim_job *job, enum job_state state)
 {
     job->state = state;
-    trace(world, "over", id_of(job), state, job->taken);
+    trace(world, "over", client_job_id(job), state, job->taken);
     if (state == JOB_ENDED) {
         world->jobs_done++;
         world->items_done += job->taken;
@@ -197,110 +193,7 @@ static void job_over(struct world *world, struct sim_job *job, enum job_state st
     leave(world, client);
 }
 
-static void check_done(struct world *world, struct sim_job *job, const struct job_report *report)
-{
-    uint64_t id = id_of(job);
-    if (report->outcome == OUTCOME_CANCELLED) {
-        if (!job->cancelled)
-            broken(world, "every job ends", "job %" PRIu64 " was cancelled by nobody", id);
-        if (report->items > job->work.items || report->failed > report->items)
-            broken(world, "counts", "job %" PRIu64 ", cancelled: %" PRIu64 " items, %" PRIu64 " failed", id,
-                   report->items, report->failed);
-        return;
-    }
-    if (!job->end_said)
-        broken(world, "every job ends", "job %" PRIu64 " was done before its end was said", id);
-    if (report->items != job->got || report->failed != job->got_failed || report->bytes_out != job->got_bytes)
-        broken(world, "counts",
-               "job %" PRIu64 ": DONE says %" PRIu64 " items, %" PRIu64 " failed, %" PRIu64
-               " bytes; there came %" PRIu64 ", %" PRIu64 ", %" PRIu64,
-               id, report->items, report->failed, report->bytes_out, job->got, job->got_failed,
-               job->got_bytes);
-    if (!job->cancelled && job->taken != job->work.items)
-        broken(world, "one result each",
-               "job %" PRIu64 " is done with %" PRIu64 " results of %" PRIu64 " items", id, job->taken,
-               job->work.items);
-}
-
 /*** Taking results ***/
-
-static bool record_failed(const struct batch *batch, uint32_t record)
-{
-    for (uint32_t i = 0; i < batch->note_count; i++) {
-        if (note_load(batch->notes + (size_t)NOTE_SIZE * i).record == record)
-            return true;
-    }
-    return false;
-}
-
-/* The last piece of a result, or all of it, is there. */
-static void take_whole(struct world *world, struct sim_job *job, uint64_t index, bool failed)
-{
-    uint64_t id = id_of(job);
-    /* An item fails without its own fault when its worker died in the middle of its result. */
-    bool excused = failed && job->excused[index];
-    if (!excused && job->part[index] != work_result_length(&job->work, index))
-        broken(world, "content", "job %" PRIu64 ": item %" PRIu64 ": %u bytes instead of %u", id, index,
-               job->part[index], work_result_length(&job->work, index));
-    if (!excused && failed != work_fails(&job->work, index))
-        broken(world, "content", "job %" PRIu64 ": item %" PRIu64 " failed: %d", id, index, failed);
-    world->bytes_done += job->part[index];
-    job->in_piece = false;
-    job->seen[index] = 1;
-    job->next = index + 1;
-    job->taken++;
-    int rc = flow_taken(job->flow, index, 1);
-    if (rc < 0)
-        broken(world, "flow accepts", "job %" PRIu64 ": flow_taken(%" PRIu64 "): %d", id, index, rc);
-}
-
-/* One record, or a piece of one, is taken by the caller. */
-static void take_record(struct world *world, struct sim_job *job, const struct packet *packet,
-                        uint32_t record, const uint8_t *data, uint32_t size)
-{
-    uint64_t index = packet->first + record, id = id_of(job);
-    bool partly = record == packet->verdict.partly;
-    if (index >= job->put) {
-        broken(world, "one result each", "job %" PRIu64 ": a result of item %" PRIu64 " of %" PRIu64, id,
-               index, job->put);
-        return;
-    }
-    if (packet->verdict.filter && flow_is_taken(job->flow, index)) {
-        if (!job->seen[index])
-            broken(world, "one result each", "job %" PRIu64 ": item %" PRIu64 " was not taken", id, index);
-        return;
-    }
-    if (job->seen[index])
-        broken(world, "one result each", "job %" PRIu64 ": a second result of item %" PRIu64, id, index);
-    if (!job->options.unordered && index != job->next)
-        broken(world, "order", "job %" PRIu64 ": item %" PRIu64 " where %" PRIu64 " is wanted", id, index,
-               job->next);
-    if (partly && packet->verdict.mismatch) {
-        if (!job->excused[index])
-            broken(world, "content", "job %" PRIu64 ": item %" PRIu64 " is said to differ", id, index);
-        if (!packet->more)
-            take_whole(world, job, index, true);
-        return;
-    }
-    if (job->in_piece && job->piece_index != index)
-        broken(world, "order", "job %" PRIu64 ": item %" PRIu64 " between the pieces of %" PRIu64, id, index,
-               job->piece_index);
-    size_t skip = partly ? packet->verdict.skip : 0;
-    uint32_t from = job->part[index];
-    if (skip > size || !work_result_right(&job->work, index, from, data + skip, size - skip))
-        broken(world, "content", "job %" PRIu64 ": item %" PRIu64 ": wrong bytes from %u on, %zu of them", id,
-               index, from, size - skip);
-    job->part[index] += (uint32_t)(size - skip);
-    if (!packet->more) {
-        take_whole(world, job, index, record_failed(packet->batch, record));
-        return;
-    }
-    job->in_piece = true;
-    job->piece_index = index;
-    int rc = flow_taken_piece(job->flow, index, data + skip, size - skip);
-    if (rc < 0)
-        broken(world, "flow accepts", "job %" PRIu64 ": flow_taken_piece(%" PRIu64 "): %d", id, index, rc);
-}
 
 /* Takes up to `most` records of the first packet. Returns how many. */
 static uint32_t take_some(struct world *world, struct sim_job *job, const struct packet *packet,
@@ -310,7 +203,7 @@ static uint32_t take_some(struct world *world, struct sim_job *job, const struct
     uint32_t count = 0;
     for (; count < most && job->head_taken < batch->count && !world->failed; count++) {
         uint32_t size = batch_length(batch, job->head_taken);
-        take_record(world, job, packet, job->head_taken, batch->bytes + job->head_offset, size);
+        results_take(world, job, packet, job->head_taken, batch->bytes + job->head_offset, size);
         job->head_offset += size;
         job->head_taken++;
     }
@@ -330,7 +223,7 @@ static void cancel(struct world *world, struct sim_job *job)
     if (flow_state(job->flow) == FLOW_ENDED)
         return; /* DONE is waiting to be taken */
     job->cancelled = true;
-    trace(world, "cancel", id_of(job), job->taken, 0);
+    trace(world, "cancel", client_job_id(job), job->taken, 0);
     flow_cancel(job->flow);
     pump(world, job);
     /* A job that has not gone out has nobody to end it. */
@@ -349,7 +242,7 @@ static bool finish_packet(struct world *world, struct sim_job *job, struct packe
     /* Else that was the end of the one item that comes first after a resume. */
     bool over = packet->has_done && flow_state(job->flow) == FLOW_ENDED;
     if (over)
-        check_done(world, job, &packet->report);
+        results_done(world, job, &packet->report);
     packet_free(world, packet);
     if (over)
         job_over(world, job, JOB_ENDED);
@@ -362,7 +255,7 @@ static void send_hold(struct world *world, struct sim_job *job, bool paused)
         return;
     struct packet *packet = packet_new(world, MSG_HOLD);
     packet->bytes = paused;
-    trace(world, "HOLD", id_of(job), paused, 0);
+    trace(world, "HOLD", client_job_id(job), paused, 0);
     send(world, job, packet);
 }
 
@@ -407,7 +300,7 @@ static void take(struct world *world, void *target, uint64_t argument)
     }
     if (job->taken >= job->stall_at) {
         job->stall_at = UINT64_MAX;
-        trace(world, "stall", id_of(job), job->taken, (uint64_t)job->stall_ns);
+        trace(world, "stall", client_job_id(job), job->taken, (uint64_t)job->stall_ns);
         take_later(world, job, job->stall_ns);
     } else {
         take_later(world, job, job->take_pause_ns);
@@ -432,18 +325,18 @@ static bool receive_results(struct world *world, struct sim_job *job, struct pac
         int rc = flow_results(job->flow, packet->first, packet->batch, &packet->verdict);
         if (rc < 0) {
             broken(world, "flow accepts", "job %" PRIu64 ": flow_results(%" PRIu64 ", %u records): %d",
-                   id_of(job), packet->first, packet->batch->count, rc);
+                   client_job_id(job), packet->first, packet->batch->count, rc);
             return false;
         }
         if (packet->verdict.drop != job->cancelled)
-            broken(world, "flow accepts", "job %" PRIu64 ": to be dropped: %d", id_of(job),
+            broken(world, "flow accepts", "job %" PRIu64 ": to be dropped: %d", client_job_id(job),
                    packet->verdict.drop);
         count_results(job, packet);
     }
     if (packet->has_done) {
         int rc = flow_done(job->flow, packet->report.outcome == OUTCOME_DONE);
         if (rc < 0)
-            broken(world, "flow accepts", "job %" PRIu64 ": flow_done: %d", id_of(job), rc);
+            broken(world, "flow accepts", "job %" PRIu64 ": flow_done: %d", client_job_id(job), rc);
     }
     STAILQ_INSERT_TAIL(&job->received, packet, waiting);
     if (job->take_pause_ns == 0 && !job->taking)
@@ -465,7 +358,7 @@ static bool client_receive(struct world *world, struct packet *packet)
     }
     if (!connection->open || job->state != JOB_RUNNING)
         return false;
-    trace(world, message_name(packet->type), id_of(job), packet->first,
+    trace(world, message_name(packet->type), client_job_id(job), packet->first,
           packet->batch ? packet->batch->count : packet->bytes);
     int rc = 0;
     switch (packet->type) {
@@ -487,7 +380,8 @@ static bool client_receive(struct world *world, struct packet *packet)
         break;
     }
     if (rc < 0)
-        broken(world, "flow accepts", "job %" PRIu64 ": %s: %d", id_of(job), message_name(packet->type), rc);
+        broken(world, "flow accepts", "job %" PRIu64 ": %s: %d", client_job_id(job),
+               message_name(packet->type), rc);
     produce_again(world, job);
     pump(world, job);
     return false;
@@ -510,7 +404,7 @@ static void lose(struct world *world, struct client *client, int64_t away_ns)
         job->in_piece = false;
         int rc = flow_lost(job->flow);
         if (rc < 0)
-            broken(world, "flow accepts", "job %" PRIu64 ": flow_lost: %d", id_of(job), rc);
+            broken(world, "flow accepts", "job %" PRIu64 ": flow_lost: %d", client_job_id(job), rc);
         else if (flow_state(job->flow) == FLOW_ENDED)
             job_over(world, job, JOB_ENDED); /* cancelled, and now there is nobody to say so */
         world->resumes++;

@@ -82,4 +82,10 @@ void client_start(struct world *world, struct client *client);
 void client_check_ended(struct world *world, const struct client *client);
 void client_free(struct client *client);
 
+/* What a trace calls the job. */
+static inline uint64_t client_job_id(const struct sim_job *job)
+{
+    return (uint64_t)job->client->number * 100 + job->ref;
+}
+
 #endif
