@@ -90,13 +90,20 @@ static void add_threads(struct broker *broker)
                     broker->options.slots, zmq_strerror(-rc));
 }
 
+/* Sessions of one user may differ by their groups; see core.h. */
 static void set_limits(struct broker *broker)
 {
-    struct client *client, *next;
+    struct client *client, *next, *other, *after;
     HASH_ITER (hh, broker->clients.table, client, next) {
+        struct owner_limits limits = clients_owner_limits(&broker->clients, client), its;
         if (client->session == NULL)
             continue;
-        struct owner_limits limits = clients_owner_limits(&broker->clients, client);
+        HASH_ITER (hh, broker->clients.table, other, after) {
+            if (other->uid != client->uid || other->session == NULL)
+                continue;
+            its = clients_owner_limits(&broker->clients, other);
+            limits = owner_limits_most(&limits, &its);
+        }
         core_session_limits(broker->core, client->session, &limits);
     }
 }

@@ -184,6 +184,19 @@ static void set_limits(struct core *core, struct owner *owner, const struct owne
     owner->limits = *limits;
 }
 
+struct owner_limits owner_limits_most(const struct owner_limits *a, const struct owner_limits *b)
+{
+    bool capped = a->slots != 0 && b->slots != 0;
+    return (struct owner_limits){
+        .weight = a->weight > b->weight ? a->weight : b->weight,
+        .slots = !capped               ? 0
+                 : a->slots > b->slots ? a->slots
+                                       : b->slots,
+        .jobs = a->jobs > b->jobs ? a->jobs : b->jobs,
+        .queued_bytes = a->queued_bytes > b->queued_bytes ? a->queued_bytes : b->queued_bytes,
+    };
+}
+
 void core_session_limits(struct core *core, struct session *session, const struct owner_limits *limits)
 {
     settle_last_action(core);
@@ -200,7 +213,8 @@ int core_session_open(struct core *core, uid_t uid, const struct owner_limits *l
         free(s);
         return -ENOMEM;
     }
-    set_limits(core, owner, limits);
+    struct owner_limits most = owner->sessions > 0 ? owner_limits_most(&owner->limits, limits) : *limits;
+    set_limits(core, owner, &most);
     s->owner = owner;
     s->cookie = cookie;
     RB_INIT(&s->jobs);

@@ -50,7 +50,8 @@ struct core_config {
     uint32_t guarantee_max;     /* slots above `slots` at most; 0: as many again */
 };
 
-/* What an owner may have; given with each session, the latest one holds. */
+/* What an owner may have; given with each session. Sessions may differ, by their groups: the most that any of
+ * them was given since there was none holds. */
 struct owner_limits {
     uint32_t weight;       /* at least 1 */
     uint32_t slots;        /* most slots at once; 0: no cap */
@@ -58,6 +59,9 @@ struct owner_limits {
     uint64_t queued_bytes; /* unfinished input and untaken results of all the owner's jobs; one item may
                               exceed it */
 };
+
+/* The more of each. */
+struct owner_limits owner_limits_most(const struct owner_limits *a, const struct owner_limits *b);
 
 /* NULL when memory is short. */
 struct core *core_new(const struct core_config *config);
@@ -79,7 +83,7 @@ void core_free(struct core *core);
 int core_session_open(struct core *core, uid_t uid, const struct owner_limits *limits, void *cookie,
                       struct session **session);
 
-/* What the session's owner may have has changed. */
+/* Changes what the session's owner may have, whatever its other sessions were given. */
 void core_session_limits(struct core *core, struct session *session, const struct owner_limits *limits);
 
 /* The client is gone: its jobs are dropped without a word, chunks in flight live on as orphans. Frees the

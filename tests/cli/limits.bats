@@ -96,6 +96,24 @@ jobs_of() {
     pmapc status --json | json_holds "{o['uid']: o['weight'] for o in d['owners']}[$alice] == 3 and {o['uid']: o['weight'] for o in d['owners']}[$bob] == 1"
 }
 
+@test "a look by somebody without the user's groups takes nothing from the user's jobs" {
+    printf '%s\n' '[group 54400]' 'weight = 4' >>pmapd.conf
+    start_system
+    background as $alice pmapc map -q sleep ::: 600 >/dev/null 2>&1
+    until_true 20 jobs_of $alice 1
+    weight_is() {
+        pmapc status --json | json_holds "{o['uid']: o['weight'] for o in d['owners']}[$alice] == $1" 2>/dev/null
+    }
+    weight_is 4
+    expect 0 env HOME="$T" setpriv --reuid $alice --regid $alice --clear-groups --inh-caps=-all pmapc status --json
+    json_holds "d['limits']['weight'] == 1" <out
+    weight_is 4
+    # Another file holds for who is there, and the most of what the user's sessions have.
+    sed -i 's/weight = 4/weight = 7/' pmapd.conf
+    kill -HUP "$DAEMON"
+    until_true 20 weight_is 7
+}
+
 @test "who is kept out is told by what" {
     make_as_carol
     start_system 'allow = root, @54400' "deny = $bob"

@@ -348,6 +348,32 @@ static void other_limits(void **state)
     rig_end(&rig);
 }
 
+/* Sessions that were left by some of their owner's groups. */
+static void limits_of_several(void **state)
+{
+    (void)state;
+    rig_start(&rig, NULL, 2);
+    struct owner_limits rich = {.weight = 4, .slots = 0, .jobs = 5, .queued_bytes = 1 << 20};
+    struct owner_limits poor = {.weight = 1, .slots = 1, .jobs = 9, .queued_bytes = 1 << 10};
+    struct session *first = rig_session(&rig, 1000, &rich), *second = rig_session(&rig, 1000, &poor);
+    open_slow(second, 1, 2);
+    rig_take(&rig, ACTION_CHUNK);
+    rig_take(&rig, ACTION_CHUNK); /* no cap */
+    const void *cursor = NULL;
+    struct owner_view view;
+    assert_true(core_owner_next(rig.core, &cursor, &view));
+    assert_int_equal(view.weight, 4);
+    core_session_close(rig.core, second, rig.now_ns);
+    core_session_close(rig.core, first, rig.now_ns);
+    rig_settle(&rig);
+    rig_forget(&rig);
+    rig_session(&rig, 1000, &poor);
+    cursor = NULL;
+    assert_true(core_owner_next(rig.core, &cursor, &view));
+    assert_int_equal(view.weight, 1);
+    rig_end(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +387,7 @@ int main(void)
         cmocka_unit_test(fewer_slots),
         cmocka_unit_test(fewer_processes),
         cmocka_unit_test(other_limits),
+        cmocka_unit_test(limits_of_several),
     };
     return cmocka_run_group_tests_name("core_life", tests, NULL, NULL);
 }
