@@ -110,6 +110,9 @@ static int answer_status(struct answer *a, struct broker *broker, const struct a
     answer_count(a, "above", counts.above);
     const struct config *config = broker->options.config;
     answer_real(a, "guarantee_s", config->guarantee ? (double)config->guarantee_after_ns / 1e9 : -1);
+    if (config->guarantee)
+        answer_count(a, "guarantee_slots",
+                     config->guarantee_max > 0 ? (uint64_t)config->guarantee_max : broker->options.slots);
     answer_count(a, "connections", monitor_connections(broker->monitor));
     answer_count(a, "cut", monitor_cuts(broker->monitor));
     add_counts(a, &counts);

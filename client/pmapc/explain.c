@@ -9,6 +9,7 @@
 #include "client/pmapc/query.h"
 #include "client/pmapc/state.h"
 #include "client/pmapc/tell.h"
+#include "client/pmapc/waits.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -40,6 +41,8 @@ struct holder {
 
 struct explained {
     const msgpack_object *job, *status;
+    const msgpack_object *all; /* jobs */
+    size_t all_count;
     const msgpack_object *owner; /* the job's, in the status; NULL: not there any more */
     const char *user;
     struct holder *holders; /* most slots first */
@@ -108,17 +111,35 @@ static const msgpack_object *find_member(const msgpack_object *map, const char *
     return NULL;
 }
 
-/* Slots that the job may expect: what it has, or an even part of what its owner is due among its jobs that
- * have something to do; no more than it could use. */
-static double expected_slots(const struct explained *e, const msgpack_object *jobs)
+/* Slots that a job could use now. */
+static double usable_slots(const msgpack_object *job)
 {
-    const msgpack_object *all;
-    size_t count = query_members(jobs, NULL, &all), busy = 0;
-    uint64_t uid = query_number(e->job, "uid");
-    for (size_t i = 0; i < count; i++)
-        busy += query_number(&all[i], "uid") == uid &&
-                (query_number(&all[i], "running") > 0 || query_number(&all[i], "queued_items") > 0);
-    double part = e->owner && busy > 0 ? query_real(e->owner, "entitled") / (double)busy : 0;
+    double running = query_real(job, "running"), most = query_real(job, "slots");
+    double could = running + query_real(job, "queued_items");
+    return could < most ? could : most;
+}
+
+/*
+ * Slots that the job may expect: what it has, or an even part of what its owner is due among its jobs of this
+ * priority that have something to do, once those of a higher one have all that they could use; no more than
+ * it could use.
+ */
+static double expected_slots(const struct explained *e)
+{
+    uint64_t uid = query_number(e->job, "uid"), peers = 0;
+    int64_t priority = query_signed(e->job, "priority");
+    double due = e->owner ? query_real(e->owner, "entitled") : 0;
+    for (size_t i = 0; i < e->all_count; i++) {
+        const msgpack_object *other = &e->all[i];
+        if (query_number(other, "uid") != uid)
+            continue;
+        int64_t its = query_signed(other, "priority");
+        double could = usable_slots(other);
+        if (its > priority)
+            due -= could;
+        peers += its == priority && could > 0;
+    }
+    double part = due > 0 && peers > 0 ? due / (double)peers : 0;
     double has = query_real(e->job, "running"), most = query_real(e->job, "slots");
     double expected = part > has ? part : has;
     return expected < most ? expected : most;
@@ -158,94 +179,40 @@ static void say_running(struct explained *e)
         say(e, "Nothing of it runs now. It could use %s.", figures_of(slots, "slot", now));
 }
 
-/* " (process 42)", or nothing where it is not known. */
-static const char *client_process(const msgpack_object *job, char out[FIGURE_ROOM])
+/* Open jobs of its owner's that wait for slots and have a higher priority. */
+static uint64_t jobs_ahead(const struct explained *e)
 {
-    uint64_t pid = query_number(job, "client");
-    out[0] = '\0';
-    if (pid > 0)
-        snprintf(out, FIGURE_ROOM, " (process %" PRIu64 ")", pid);
-    return out;
-}
-
-static void say_owner_slots(struct explained *e, const char *waiting)
-{
-    const msgpack_object *limits = query_field(e->status, "limits");
-    uint64_t cap = e->owner ? query_number(e->owner, "running") : 0;
-    if (limits && query_number(limits, "uid") == query_number(e->job, "uid"))
-        cap = query_number(limits, "slots");
-    say(e, "%s: %s has as many slots in use as the daemon's configuration allows this user, %" PRIu64 ".",
-        waiting, e->user, cap);
-}
-
-/* Where its items wait for others. */
-static void say_turn(struct explained *e, const char *waiting)
-{
-    uint64_t slots = query_number(e->status, "slots"), busy = query_number(e->status, "busy");
-    if (busy >= slots)
-        say(e, "%s for a slot: all %" PRIu64 " are in use.", waiting, slots);
-    else
-        say(e, "%s for their turn: others are to be served first.", waiting);
-}
-
-static void say_process_or_start(struct explained *e, const char *waiting, bool failed)
-{
-    if (failed)
-        say(e,
-            "%s for a process of %s's. The last one could not be started; that is tried again, after pauses "
-            "that grow to some seconds. The daemon's log says why it failed.",
-            waiting, e->user);
-    else
-        say(e, "%s for a process of %s's, which is being started.", waiting, e->user);
-}
-
-static void say_nothing_waits(struct explained *e)
-{
-    if (query_number(e->job, "running") > 0)
-        say(e, "All its items have come, and workers have them: nothing waits.");
-    else if (query_number(e->job, "finished") < query_number(e->job, "items"))
-        say(e, "All its items have been run; the results that are missing are on their way.");
-    else
-        say(e, "All its items are done; what is left is for its client to read.");
+    uint64_t uid = query_number(e->job, "uid"), ahead = 0;
+    for (size_t i = 0; i < e->all_count; i++)
+        ahead += query_number(&e->all[i], "uid") == uid && query_is(&e->all[i], "waits", "turn") &&
+                 query_signed(&e->all[i], "priority") > query_signed(e->job, "priority");
+    return ahead;
 }
 
 static void say_why(struct explained *e)
 {
-    char waiting[FIGURE_ROOM + 16], items[FIGURE_ROOM], client[FIGURE_ROOM];
-    const msgpack_object *job = e->job;
-    uint64_t queued = query_number(job, "queued_items");
-    snprintf(waiting, sizeof waiting, "%s wait%s", figures_of(queued, "item", items), queued == 1 ? "s" : "");
-    client_process(job, client);
-    if (query_is(job, "waits", "nothing"))
-        say_nothing_waits(e);
-    else if (query_is(job, "waits", "items") && query_number(job, "items") == 0)
-        say(e, "No item has come yet; its client%s may send some.", client);
-    else if (query_is(job, "waits", "items"))
-        say(e, "Workers have all the items that have come; its client%s may send more.", client);
-    else if (query_is(job, "waits", "chunk"))
-        say(e,
-            "%s: fewer than a whole chunk of this job's must have. It is begun when more come, or when its "
-            "client%s has no more.",
-            waiting, client);
-    else if (query_is(job, "waits", "turn"))
-        say_turn(e, waiting);
-    else if (query_is(job, "waits", "job_slots"))
-        say(e, "%s: the job uses as many slots as it asked for (-j, --slots), %" PRIu64 ".", waiting,
-            query_number(job, "slots"));
-    else if (query_is(job, "waits", "owner_slots"))
-        say_owner_slots(e, waiting);
-    else if (query_is(job, "waits", "process") || query_is(job, "waits", "start"))
-        say_process_or_start(e, waiting, query_is(job, "waits", "start"));
-    else if (query_is(job, "waits", "reader"))
-        say(e, "Its client%s has not taken the results that are ready for it. Until it does, %s.", client,
-            queued > 0 ? "no further item is begun" : "no further item comes");
-    else if (query_is(job, "waits", "paused"))
-        say(e, "Its client%s holds it (Ctrl-Z does that): no further item is begun until it goes on.",
-            client);
-    else if (query_is(job, "waits", "halted"))
-        say(e, "An item has failed, and --halt says that nothing more is begun then.");
-    else if (queued > 0)
-        say(e, "%s.", waiting);
+    char waits[32], text[WAITS_SENTENCE_ROOM];
+    const msgpack_object *job = e->job, *limits = query_field(e->status, "limits");
+    bool own = limits && query_number(limits, "uid") == query_number(job, "uid");
+    uint64_t in_use = e->owner ? query_number(e->owner, "running") : 0;
+    struct waits_facts facts = {
+        .waits = query_text(job, "waits", waits, sizeof waits),
+        .items = query_number(job, "items"),
+        .finished = query_number(job, "finished"),
+        .queued = query_number(job, "queued_items"),
+        .running = query_number(job, "running"),
+        .slots = query_number(job, "slots"),
+        .client = query_number(job, "client"),
+        .ahead = jobs_ahead(e),
+        .pool = query_number(e->status, "slots"),
+        .busy = query_number(e->status, "busy"),
+        .cap = own ? query_number(limits, "slots") : in_use,
+        .user = e->user,
+    };
+    if (waits_sentence(&facts, text, sizeof text))
+        say(e, "%s", text);
+    else if (facts.queued > 0)
+        say(e, "%s.", figures_of(facts.queued, "waiting item", text));
 }
 
 /* Does it wait for something that others have? */
@@ -271,28 +238,44 @@ static void say_holders(struct explained *e)
         say(e, "%s.", list);
 }
 
+/* When an owner of whom nothing runs has a slot. */
+static void say_guarantee(struct explained *e)
+{
+    char age[FIGURE_ROOM], above[FIGURE_ROOM];
+    const msgpack_object *most = query_field(e->status, "guarantee_slots");
+    double after_s = query_field(e->status, "guarantee_s") ? query_real(e->status, "guarantee_s") : -1;
+    if (after_s < 0)
+        say(e, "There is no guarantee here: the next one comes when a chunk of others ends.");
+    else if (most && query_number(e->status, "above") >= query_number(e->status, "guarantee_slots"))
+        say(e,
+            "The guarantee has given all that it may, %s above the pool's number, so the next one comes when "
+            "a "
+            "chunk of others ends.",
+            figures_of(query_number(e->status, "above"), "slot", above));
+    else
+        say(e,
+            "Nothing of %s's runs, so the guarantee gives a slot above the pool's number within %s at the "
+            "latest%s.",
+            e->user, figures_age(after_s, age), most ? "" : ", unless too many are above it already");
+}
+
 /* What is due to its owner, and when the next slot is. */
 static void say_dues(struct explained *e)
 {
     if (!e->owner)
         return;
     uint64_t slots = query_number(e->status, "slots"), weight = query_number(e->owner, "weight");
-    double guarantee_s = query_real(e->status, "guarantee_s");
-    char age[FIGURE_ROOM];
     say(e,
         "%s is due %.2f of the pool's %" PRIu64 " slots now (weight %" PRIu64 ") and has used %.2f of late.",
         e->user, query_real(e->owner, "entitled"), slots, weight, query_real(e->owner, "used"));
     if (!query_is(e->job, "waits", "turn"))
         return;
-    if (query_number(e->owner, "running") > 0)
+    if (jobs_ahead(e) > 0)
+        say(e, "This job's next one comes when those of a higher priority leave some of that.");
+    else if (query_number(e->owner, "running") > 0)
         say(e, "The next one comes as soon as a chunk ends and it is %s's turn.", e->user);
-    else if (query_field(e->status, "guarantee_s") && guarantee_s >= 0)
-        say(e,
-            "Nothing of %s's runs, so the guarantee gives a slot above the pool's number within %s at the "
-            "latest.",
-            e->user, figures_age(guarantee_s, age));
     else
-        say(e, "There is no guarantee here: the next one comes when a chunk of others ends.");
+        say_guarantee(e);
 }
 
 static void say_remaining(struct explained *e)
@@ -381,12 +364,13 @@ static int explain(const msgpack_object *job, const struct reply *jobs, const st
     uint64_t uid = query_number(job, "uid");
     e.user = figures_user((uid_t)uid);
     e.owner = find_member(status->value, "owners", "uid", uid);
+    e.all_count = query_members(jobs->value, NULL, &e.all);
     int rc = STATUS_DONE;
     if (!e.text || !find_holders(&e, slots->value)) {
         tell("out of memory");
         rc = STATUS_FAILED;
     } else {
-        e.expected = expected_slots(&e, jobs->value);
+        e.expected = expected_slots(&e);
         e.remaining_s = state_remaining(job, e.expected);
         say_all(&e);
         if (json)

@@ -13,15 +13,6 @@
 
 enum { ANSWER_MS = 5000 };
 
-static double number(const msgpack_object *map, const char *key)
-{
-    const msgpack_object *value = query_field(map, key);
-    if (value && value->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
-        return (double)value->via.u64;
-    bool real = value && (value->type == MSGPACK_OBJECT_FLOAT64 || value->type == MSGPACK_OBJECT_FLOAT32);
-    return real ? value->via.f64 : NAN;
-}
-
 int neighbours_look(pmap *pool, struct neighbours *out)
 {
     const void *data = NULL;
@@ -37,9 +28,11 @@ int neighbours_look(pmap *pool, struct neighbours *out)
     msgpack_unpacked answer;
     msgpack_unpacked_init(&answer);
     if (msgpack_unpack_next(&answer, data, size, &used) == MSGPACK_UNPACK_SUCCESS) {
-        double run_s = number(&answer.data, "run_s"), busy = number(&answer.data, "busy");
-        if (run_s >= 0 && busy >= 0 && busy <= UINT32_MAX)
-            *out = (struct neighbours){.known = true, .run_s = run_s, .busy = (unsigned)busy};
+        const msgpack_object *status = &answer.data;
+        if (query_field(status, "run_s") && query_field(status, "busy"))
+            *out = (struct neighbours){.known = true,
+                                       .run_s = query_real(status, "run_s"),
+                                       .busy = (unsigned)query_number(status, "busy")};
     }
     msgpack_unpacked_destroy(&answer);
     struct timespec now;

@@ -113,6 +113,16 @@ uint64_t query_number(const msgpack_object *map, const char *key)
     return field && field->type == MSGPACK_OBJECT_POSITIVE_INTEGER ? field->via.u64 : 0;
 }
 
+int64_t query_signed(const msgpack_object *map, const char *key)
+{
+    const msgpack_object *field = query_field(map, key);
+    if (field && field->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
+        return field->via.i64;
+    return field && field->type == MSGPACK_OBJECT_POSITIVE_INTEGER && field->via.u64 <= INT64_MAX
+               ? (int64_t)field->via.u64
+               : 0;
+}
+
 double query_real(const msgpack_object *map, const char *key)
 {
     const msgpack_object *field = query_field(map, key);

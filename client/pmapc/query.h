@@ -44,6 +44,7 @@ const msgpack_object *query_field(const msgpack_object *map, const char *key);
 
 /* Its value as what it should be; 0 or false where it is not there, or is something else. */
 uint64_t query_number(const msgpack_object *map, const char *key);
+int64_t query_signed(const msgpack_object *map, const char *key);
 double query_real(const msgpack_object *map, const char *key); /* of an integer, too */
 bool query_flag(const msgpack_object *map, const char *key);
 

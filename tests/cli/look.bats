@@ -49,11 +49,11 @@ json() {
     grep -qE '^  slots +no cap$' out
     expect 0 pmapc status --json
     json out
-    json_holds 'set(d) == set("version pid private uptime_s slots busy above guarantee_s connections cut sessions jobs waiting orphans queued_items held_bytes jobs_done items_done items_failed chunks run_s rates owners limits".split())' <out
+    json_holds 'set(d) == set("version pid private uptime_s slots busy above guarantee_s guarantee_slots connections cut sessions jobs waiting orphans queued_items held_bytes jobs_done items_done items_failed chunks run_s rates owners limits".split())' <out
     json_holds "d['pid'] == $DAEMON and d['private'] is True and d['slots'] == 2 and d['busy'] == d['above'] == 0" <out
     json_holds 'd["jobs_done"] == 2 and d["items_done"] == 5 and d["items_failed"] == 1 and d["chunks"] >= 2' <out
     json_holds 'd["sessions"] == 1 and d["connections"] == 1 and d["held_bytes"] == 0 and d["cut"] == 0' <out
-    json_holds 'set(d["rates"]) == {"window_s", "items_per_s", "chunks_per_s", "busy"} and d["guarantee_s"] == 0.1' <out
+    json_holds 'set(d["rates"]) == {"window_s", "items_per_s", "chunks_per_s", "busy"} and d["guarantee_s"] == 0.1 and d["guarantee_slots"] == 2' <out
     json_holds "[o['uid'] for o in d['owners']] == [$(id -u)]" <out
     json_holds 'set(d["owners"][0]) == set("uid weight sessions jobs running entitled used queued_items held_bytes jobs_done items_done items_failed run_s cpu_s waits wait_s longest_wait_s".split())' <out
     json_holds 'all(o["items_done"] == 5 and o["items_failed"] == 1 and o["jobs_done"] == o["waits"] == 2 and o["entitled"] == 0 and 0 < o["longest_wait_s"] <= o["wait_s"] < 20 for o in d["owners"])' <out
@@ -127,6 +127,21 @@ job_is() {
     expect 0 pmapc explain 3 --json
     json_holds 'set(d) == set("job user text holders slots entitled expected_slots remaining_s guarantee_s".split())' <out
     json_holds "d['job']['job'] == 3 and d['holders'][0]['uid'] == $(id -u) and d['holders'][0]['slots'] == 2 and d['remaining_s'] is None" <out
+    # One that comes behind it by its priority may expect nothing.
+    local third=$PID
+    background pmapc map -q --priority -5 sleep ::: 600 600 >/dev/null 2>&1
+    until_true 20 job_is 4 'j["waits"] == "turn" and j["priority"] == -5'
+    expect 0 pmapc explain 4
+    tr '\n' ' ' <out >line
+    grep -q "2 items wait for their turn: 1 job of $(id -un)'s has a higher priority\." line || fail "not told"
+    grep -q "This job's next one comes when those of a higher priority leave some of that\." line || fail "not told"
+    expect 0 pmapc explain 4 --json
+    json_holds "d['expected_slots'] == 0 and d['remaining_s'] is None" <out
+    expect 0 pmapc explain 3 --json
+    json_holds "d['expected_slots'] > 0" <out
+    expect 0 pmapc cancel 4
+    ended $PID 3
+    PID=$third
     # As a stopped one is.
     kill -TSTP $PID
     until_true 20 job_is 3 'j["waits"] == "paused"'

@@ -66,7 +66,7 @@ quiet() {
 @test "a job is cancelled when that is confirmed, and explained" {
     start_daemon
     busy sleep 0.2 1000
-    on 80x24 "see=^ +1 $ME +sleep" type=e 'see=Explained' 'see=│ Job 1 of .*, sleep' 'see=The rest waits for its turn' 'type= ' 'gone=Explained' \
+    on 80x24 "see=^ +1 $ME +sleep" type=e 'see=Explained' 'see=│ Job 1 of .*, sleep' 'see=items? waits? for a slot: all 2 are in use' 'type= ' 'gone=Explained' \
         type=c 'see=^ Cancel job 1\? y/n' type=n 'see=Not cancelled' "see=^ +1 $ME +sleep" 'type=\t' type=c 'see=Choose a job' \
         'type=\t\t' type=c 'see=Cancel job 1' 'type=y' 'see=^ Job 1 is cancelled' 'see=no open jobs' type=c 'see=no job to choose' \
         'type=?' 'see=─ Keys ─' 'type= ' 'gone=Keys' type=q end=0

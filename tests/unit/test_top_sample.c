@@ -254,17 +254,6 @@ static void tells_no_time_that_nobody_knows(void **unused)
     assert_true(eta(&(struct told){.items = 10, .running = 1, .item_s = 0.5}) == 5);
 }
 
-static void explains_what_jobs_wait_for(void **unused)
-{
-    (void)unused;
-    static const char *const all[] = {"nothing", "items", "chunk",  "turn",   "job_slots", "owner_slots",
-                                      "process", "start", "reader", "paused", "halted"};
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        assert_non_null(model_waits(all[i]));
-    assert_null(model_waits(""));
-    assert_null(model_waits("of a later daemon"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,7 +262,6 @@ int main(void)
         cmocka_unit_test(refuses_what_is_no_answer),
         cmocka_unit_test(computes_rates_and_the_time_left),
         cmocka_unit_test(tells_no_time_that_nobody_knows),
-        cmocka_unit_test(explains_what_jobs_wait_for),
     };
     msgpack_sbuffer_init(&buffer);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -126,26 +126,3 @@ void model_take(struct model *model, struct sample *sample)
     sample_free(model->now);
     model->now = sample;
 }
-
-const char *model_waits(const char *waits)
-{
-    static const struct {
-        const char *key, *meaning;
-    } table[] = {
-        {"nothing", "is none: all its items are with a worker, or done."},
-        {"items", "is none yet: its client has sent no more items."},
-        {"chunk", "are too few for a chunk of exactly so many."},
-        {"turn", "waits for its turn: others are to be served first, or no slot is free."},
-        {"job_slots", "waits: the job uses as many slots as it asked for."},
-        {"owner_slots", "waits: its owner uses as many slots as he may have."},
-        {"process", "waits for a process, which is being started."},
-        {"start", "waits: no process could be started; that is tried again."},
-        {"reader", "waits: its client has not taken the results that are ready."},
-        {"paused", "waits: its client has held the job (Ctrl-Z, for one)."},
-        {"halted", "is not begun any more: an item has failed, and the job is to halt."},
-    };
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
-        if (strcmp(waits, table[i].key) == 0)
-            return table[i].meaning;
-    return NULL;
-}

@@ -33,7 +33,4 @@ void model_clear(struct model *model);
  */
 void model_take(struct model *model, struct sample *sample);
 
-/* What `waits` means, as the end of the sentence "The rest …"; NULL where it says nothing that is known. */
-const char *model_waits(const char *waits);
-
 #endif

@@ -5,6 +5,7 @@
 
 #include "client/pmapc/top/paint.h"
 #include "client/pmapc/top/units.h"
+#include "client/pmapc/waits.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -100,6 +101,12 @@ static void explain_slot(struct page *page, const struct row *slot)
         add(page, "It was asked to stop after the present item, or was given up.");
 }
 
+/* 0 where it is not known. */
+static uint64_t count_of(double value)
+{
+    return value > 0 ? (uint64_t)value : 0;
+}
+
 /* Who has the slots now, those with most first. */
 static void holders(struct page *page, const struct model *model)
 {
@@ -121,6 +128,30 @@ static void holders(struct page *page, const struct model *model)
             units_real(most[k]->value[V_ENTITLED], b));
 }
 
+static bool why_it_waits(const struct row *job, const struct model *model, char out[WAITS_SENTENCE_ROOM])
+{
+    const double *v = job->value, *figure = model->now->figure;
+    const struct rows *jobs = &model->now->pane[PANE_JOBS];
+    struct waits_facts facts = {
+        .waits = job->waits,
+        .items = count_of(v[V_ITEMS]),
+        .finished = count_of(v[V_FINISHED]),
+        .queued = count_of(v[V_QUEUED]),
+        .running = count_of(v[V_RUNNING]),
+        .slots = count_of(v[V_SLOTS]),
+        .client = count_of(v[V_CLIENT]),
+        .pool = count_of(figure[F_SLOTS]),
+        .busy = count_of(figure[F_BUSY]),
+        .user = job->user,
+    };
+    for (size_t i = 0; i < jobs->count; i++) {
+        const struct row *other = &jobs->row[i];
+        facts.ahead += other->uid == job->uid && strcmp(other->waits, "turn") == 0 &&
+                       other->value[V_PRIORITY] > v[V_PRIORITY];
+    }
+    return waits_sentence(&facts, out, WAITS_SENTENCE_ROOM);
+}
+
 static void explain_job(struct page *page, const struct row *job, const struct model *model)
 {
     const double *v = job->value;
@@ -138,11 +169,11 @@ static void explain_job(struct page *page, const struct row *job, const struct m
         add(page, "An item is expected to take %s.", units_seconds(v[V_ITEM_S], a));
     if (!isnan(v[V_ETA_S]))
         add(page, "At this pace it is done in %s.", units_seconds(v[V_ETA_S], a));
-    const char *waits = model_waits(job->waits);
-    if (!waits)
+    char why[WAITS_SENTENCE_ROOM];
+    if (!why_it_waits(job, model, why))
         return;
     add(page, "%s", "");
-    add(page, "The rest %s", waits);
+    add(page, "%s", why);
     if (strcmp(job->waits, "turn") == 0)
         holders(page, model);
 }
