@@ -282,7 +282,8 @@ static bool is_owed(const pmap *pool)
     return pool->query_ref != 0;
 }
 
-int pool_step(pmap *pool, bool *seen)
+/* pmap_step; *seen: whether anything was received, or the link has gone or is up again. */
+static int step(pmap *pool, bool *seen)
 {
     for (;;) {
         if (pool->error < 0)
@@ -338,7 +339,7 @@ int pool_wait(pmap *pool, int64_t deadline_ns)
 {
     for (;;) {
         bool seen = false;
-        int rc = pool_step(pool, &seen);
+        int rc = step(pool, &seen);
         if (rc < 0 || seen)
             return rc;
         rc = pool_poll(pool, deadline_ns);
@@ -362,7 +363,7 @@ int pmap_fd(const pmap *pool)
 int pmap_step(pmap *pool)
 {
     bool seen = false;
-    return pool_step(pool, &seen);
+    return step(pool, &seen);
 }
 
 int pmap_wait(pmap *pool, int timeout_ms)

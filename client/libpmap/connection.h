@@ -78,7 +78,7 @@ int pool_errno(uint32_t code);
 
 /*
  * Sends a message: its header, for OPEN the call (NULL: an empty one), and the items where there are any;
- * large frames refer into their batch. Where the daemon is gone it is dropped, and pool_step will say so.
+ * large frames refer into their batch. Where the daemon is gone it is dropped, and pmap_step will say so.
  * Returns 0 or -ENOMEM (by pool_fail).
  */
 int pool_send(pmap *pool, const struct message *m, const struct text *call, const struct slice *items);
@@ -116,9 +116,6 @@ void link_retry(pmap *pool, int64_t at_ns);
 
 /* Lets jobs that were refused in passing be opened again whose time has come. */
 void link_retry_due(pmap *pool);
-
-/* pmap_step; *seen: whether anything was received, or the link has gone or is up again. */
-int pool_step(pmap *pool, bool *seen);
 
 /* Waits for the descriptor. Returns 1 when there may be something, 0 when the time has passed, -EINTR or
  * another error. */

@@ -182,8 +182,6 @@ bool arena_check(struct arena *a);
 /* A connected descriptor, or -1 after a complaint. */
 int raw_connect(struct arena *a, const struct daemon *d);
 bool raw_write(struct arena *a, int fd, const void *data, size_t size);
-/* Reads exactly that. */
-bool raw_read(struct arena *a, int fd, void *data, size_t size);
 /* Waits until the other side has closed the connection, passing over what it sends. */
 bool raw_closed(struct arena *a, int fd);
 /* ZMTP 3's greeting (mechanism NULL), and the daemon's read. */

@@ -54,7 +54,8 @@ bool raw_write(struct arena *a, int fd, const void *data, size_t size)
     return true;
 }
 
-bool raw_read(struct arena *a, int fd, void *data, size_t size)
+/* Reads exactly that. */
+static bool raw_read(struct arena *a, int fd, void *data, size_t size)
 {
     uint8_t *at = data;
     int64_t until = now_ms() + PATIENCE_MS;

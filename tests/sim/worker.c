@@ -257,7 +257,8 @@ static void take_chunk(struct world *world, struct worker_model *worker, const s
                held->items.size);
 }
 
-bool worker_receive(struct world *world, struct packet *packet)
+/* A packet of the daemon's has arrived. Returns true when it was taken over. */
+static bool worker_receive(struct world *world, struct packet *packet)
 {
     struct worker_model *worker = packet->link->end;
     if (!worker->alive)

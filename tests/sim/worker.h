@@ -77,8 +77,6 @@ struct given *worker_runs(const struct worker_model *worker);
 
 /* It is there from now on. */
 void worker_start(struct world *world, struct worker_model *worker);
-/* A packet of the daemon's has arrived. Returns true when it was taken over. */
-bool worker_receive(struct world *world, struct packet *packet);
 void worker_free(struct worker_model *worker);
 /* The core has forgotten this process. */
 void worker_bury(struct world *world, struct worker_model *worker);

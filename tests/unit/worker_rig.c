@@ -129,7 +129,8 @@ void rig_start(struct rig *rig)
     assert_int_equal(m.ready.slot, NUMBER);
 }
 
-void rig_nobody_left(void)
+/* No process is left, within some time. */
+static void nobody_left(void)
 {
     for (int i = 0; i < LIMIT_MS / 2; i++) {
         if (waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD)
@@ -180,7 +181,7 @@ void rig_gone(struct rig *rig, int status)
         assert_true(WIFEXITED(got));
         assert_int_equal(WEXITSTATUS(got), status);
     }
-    rig_nobody_left();
+    nobody_left();
     close_rig(rig);
 }
 

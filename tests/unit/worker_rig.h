@@ -67,8 +67,6 @@ void rig_start(struct rig *rig);
 void rig_stop(struct rig *rig);
 /* It must go with this status, and leave no process behind. */
 void rig_gone(struct rig *rig, int status);
-/* No process is left, within some time. */
-void rig_nobody_left(void);
 
 /* A call for a command whose environment leads to the rig's folder. */
 void rig_call(struct rig *rig, struct call *call, const char *argument);
