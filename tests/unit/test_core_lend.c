@@ -225,12 +225,14 @@ static void stays_below_the_caps(void **unused)
 
     struct owner_limits three = no_limits;
     three.slots = 3;
-    chunk = lone_item(&rig, start(&rig, &three), lends);
+    struct session *session = start(&rig, &three);
+    chunk = lone_item(&rig, session, lends);
     take_lend(&rig, &chunk, 2, 0);
     assert_slots(&rig, 3, 2);
     /* With a lower one, what is too much is called back. */
     three.slots = 2;
-    rig_session(&rig, 1000, &three);
+    core_session_limits(rig.core, session, &three);
+    rig_settle(&rig);
     take_lend(&rig, &chunk, 2, 2);
     assert_int_equal(rig_returned(&rig, &chunk, 1), 0);
     take_lend(&rig, &chunk, 2, 1);

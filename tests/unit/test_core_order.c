@@ -295,7 +295,8 @@ static void keeps_to_the_slots_of_an_owner(void **unused)
     assert_int_equal(take_chunks(&rig, chunks + 1, 15), 1);
     /* Lowered: what runs may end, but nothing starts until it is kept again. */
     limits.slots = 1;
-    rig_session(&rig, 1000, &limits);
+    core_session_limits(rig.core, session, &limits);
+    rig_settle(&rig);
     rig_work(&rig, &chunks[0], 20 * MS);
     forget_results(&rig);
     rig_expect_none(&rig);
