@@ -6,10 +6,10 @@
  * Time is int64 ns of any monotonic clock; it must never go back from call to call.
  * Thread-safety: none; the broker's thread owns the whole core.
  * Ownership: structs session, job and worker belong to the core and are opaque; each lives until the event
- * that ends it (core_session_close, core_worker_gone; a job: until its ACTION_DONE or ACTION_ERROR has come
- * out, or its session has closed). A batch is borrowed for the call, and the core takes a reference of its
- * own where it keeps it. Cost: the hot path (items, results, next) allocates only when a free list is empty;
- * a decision is O(log owners).
+ * that ends it (core_session_close, core_worker_gone; a job: until its ACTION_DONE, or the
+ * ACTION_RESULTS that has it, has come out, or its session has closed). A batch is borrowed for the call, and
+ * the core takes a reference of its own where it keeps it. Cost: the hot path (items, results, next)
+ * allocates only when a free list is empty; a decision is O(log owners).
  */
 #ifndef PMAP_CORE_H
 #define PMAP_CORE_H

@@ -29,12 +29,12 @@ enum { FIRST_CREDIT_DEFAULT = 64 << 10, HEAD_CREDIT_DEFAULT = 1 << 20, WORKER_CH
 #define WORKER_AGE_DEFAULT_NS  INT64_C(3600000000000)
 #define START_DELAY_DEFAULT_NS INT64_C(100000000)
 enum {
-    START_DELAY_DOUBLINGS = 6, /* of START_DELAY at most: 6.4 s, cut to 50 of them */
-    START_DELAY_MOST = 50,
-    IDLE_PER_SLOT = 4,      /* idle processes of all crews together */
-    PARKED_PER_WORKER = 64, /* over which a worker is given nothing but heads */
-    PARKED_PER_SLOT = 4,    /* of a job, over which nothing but its head is begun */
-    DEATHS_MOST = 3,        /* of workers with the same item */
+    START_DELAY_DOUBLINGS = 6, /* of start_delay_ns at most, cut to: */
+    START_DELAY_MOST = 50,     /* of them: 5 s of the default */
+    IDLE_PER_SLOT = 4,         /* idle processes of all crews together */
+    PARKED_PER_WORKER = 64,    /* over which a worker is given nothing but heads */
+    PARKED_PER_SLOT = 4,       /* of a job, over which nothing but its head is begun */
+    DEATHS_MOST = 3,           /* of workers with the same item */
 };
 /* A worker that dies younger than this counts as one that could not be started. */
 #define WORKER_YOUNG_NS INT64_C(1000000000)

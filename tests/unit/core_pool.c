@@ -156,7 +156,7 @@ void pool_forget_busy(struct pool *pool)
         pool->jobs[i].busy_ns = 0;
 }
 
-/* This job's part of all slot time since forget_busy. */
+/* This job's part of all slot time since pool_forget_busy. */
 static double part(const struct pool *pool, uint64_t job)
 {
     int64_t all = 0;

@@ -4,8 +4,8 @@
  * nothing of what a host does with the items. Single-threaded.
  *
  * An item is begun, given bytes and notes, and done; results are in order. What it has been given is not seen
- * by the worker until it is done, save by arena_show. Where there is no room, arena_full and, once the worker
- * has answered, arena_resumed.
+ * by the worker until it is done, save by arena_show. Where there is no room, the worker is told (HOST_FULL)
+ * and, once it has answered, arena_resumed.
  */
 #ifndef PMAP_ARENA_H
 #define PMAP_ARENA_H
