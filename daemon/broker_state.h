@@ -1,5 +1,5 @@
-/* The broker's inside, shared by broker.c (the loop), serve.c (messages in), act.c (actions out) and
- * status.c. */
+/* The broker's inside, shared by its files: broker.c (the loop), serve.c (messages in), act.c (actions out)
+ * and those that are named below. */
 #ifndef PMAPD_BROKER_STATE_H
 #define PMAPD_BROKER_STATE_H
 
