@@ -216,6 +216,40 @@ static void many_forks(void **state)
     rig_stop(rig);
 }
 
+enum { LEVELS = 400, ROUND_MS = 5 }; /* ROUND_MS: as in run.c */
+
+static bool is_deep(struct rig *rig)
+{
+    (void)rig;
+    return rig_processes(mark) >= LEVELS;
+}
+
+/* Each is found when the one above it has died, and that does not take a round's time. */
+static void a_deep_chain(void **state)
+{
+    (void)state;
+    char levels[8];
+    snprintf(levels, sizeof levels, "%d", LEVELS);
+    /* Programs of their own, not copies, which the kernel ties together; in sessions of their own. */
+    struct rig *rig = RIG("command", PLAIN, "--", "sh", "-c",
+                          "trap '' TERM; export S='[ $1 = 1 ] || setsid sh -c \"$S\" sh $(($1 - 1)) $2 & "
+                          "exec sleep $2'; exec sh -c \"$S\" sh $2 $1",
+                          "sh", mark, levels);
+    RIG_CHUNK(rig, "a");
+    assert_true(rig_until(rig, is_deep, 30000));
+    int64_t begin = rig_now_ms();
+    rig_send(rig, HOST_DROP, 1);
+    rig_run(rig);
+    assert_true(rig->ended);
+    int64_t took_ms = rig_now_ms() - begin;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    took_ms = 0; /* it is several times slower */
+#endif
+    assert_in_range(took_ms, 0, INT64_C(1) * LEVELS * ROUND_MS);
+    assert_int_equal(rig_processes(mark), 0);
+    rig_stop(rig);
+}
+
 static void a_chain_that_flees(void **state)
 {
     (void)state;
@@ -246,6 +280,7 @@ int main(void)
         cmocka_unit_test(the_workers_end_is_the_items),
         cmocka_unit_test(its_own_end_is_the_items),
         cmocka_unit_test(many_forks),
+        cmocka_unit_test(a_deep_chain),
         cmocka_unit_test(a_chain_that_flees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,6 +35,7 @@ struct run {
     struct outcome *outcome;
     enum phase phase;
     int64_t deadline_ns, kill_ns;
+    uint64_t round_over; /* KILLING: as soon as so many have been reaped there is another round */
     int64_t full_since_ns;
     enum tree_left left;
     bool hopeless;         /* what is left cannot be killed, or does not die of it */
@@ -112,11 +113,14 @@ static void end_begin(struct run *r, int64_t grace_ns, int64_t now)
         tree_signal(SIGTERM);
 }
 
-/* Returns as tree_kill does. */
-static bool kill_all(struct job *job)
+/* Returns whether there was something to kill, and in *round_over at which count of reaped ones it is all
+ * dead. */
+static bool kill_all(struct job *job, const struct reaped *reaped, uint64_t *round_over)
 {
     group_kill(&job->spawner.group);
-    return tree_kill();
+    size_t killed = tree_kill();
+    *round_over = killed > 0 ? reaped->count + killed : UINT64_MAX;
+    return killed > 0;
 }
 
 /* Decides whether anything is to be ended. */
@@ -148,8 +152,9 @@ static void watch(struct run *r, int64_t now)
     }
     if (r->phase == ENDING && now >= r->kill_ns)
         r->phase = KILLING;
-    if (r->phase == KILLING && now >= r->kill_ns && !tree_gone(r)) {
-        bool killed = kill_all(r->job);
+    bool round = now >= r->kill_ns || outcome->reaped.count >= r->round_over;
+    if (r->phase == KILLING && round && !tree_gone(r)) {
+        bool killed = kill_all(r->job, &outcome->reaped, &r->round_over);
         r->kill_ns = now + ROUND_NS;
         if (r->gone_ns > 0)
             r->hopeless = !killed || now >= r->gone_ns + INT64_C(1) * DYING_MS * NS_PER_MS;
@@ -204,7 +209,12 @@ int job_find(struct job *job)
 
 void run_process(struct job *job, struct process *process, struct feed *feed, struct outcome *outcome)
 {
-    struct run r = {.job = job, .process = process, .feed = feed, .outcome = outcome, .left = TREE_SOME};
+    struct run r = {.job = job,
+                    .process = process,
+                    .feed = feed,
+                    .outcome = outcome,
+                    .round_over = UINT64_MAX,
+                    .left = TREE_SOME};
     r.deadline_ns = job->timeout_ns > 0 ? outcome->started_ns + job->timeout_ns : NEVER_NS;
     while (!tree_gone(&r) || !drain(&r)) {
         struct pollfd polled[POLLED];
@@ -298,13 +308,17 @@ void note_attempts(struct job *job, uint64_t attempts)
 
 void run_kill(struct job *job, pid_t process, struct reaped *reaped, int64_t most_ns)
 {
-    int64_t until = now_ns() + most_ns;
+    int64_t until = now_ns() + most_ns, round_ns = 0;
+    uint64_t round_over = UINT64_MAX;
     enum tree_left left;
     while ((left = tree_reap(process, reaped)) != TREE_NONE && now_ns() < until) {
         if (left == TREE_MORE)
             continue;
-        if (!kill_all(job))
-            break;
+        if (now_ns() >= round_ns || reaped->count >= round_over) {
+            if (!kill_all(job, reaped, &round_over))
+                break;
+            round_ns = now_ns() + ROUND_NS;
+        }
         struct pollfd polled = {.fd = job->signals, .events = POLLIN};
         struct signalfd_siginfo info;
         if (poll(&polled, 1, ROUND_NS / NS_PER_MS) > 0 && read(job->signals, &info, sizeof info) < 0 &&

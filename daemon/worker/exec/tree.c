@@ -39,6 +39,7 @@ enum tree_left tree_reap(pid_t process, struct reaped *reaped)
             return TREE_NONE;
         if (pid == 0)
             return TREE_SOME;
+        reaped->count++;
         reaped->cpu_ns += (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * UINT64_C(1000000000) +
                           (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
         uint64_t peak = (uint64_t)usage.ru_maxrss * 1024;
@@ -160,8 +161,9 @@ bool tree_find(bool (*look)(pid_t pid, void *cookie), void *cookie)
     bool found = false;
     add_children(&pids, getpid());
     for (size_t i = 0; !found && i < pids.count; i++) {
-        found = look(pids.list[i], cookie);
+        /* In this order: what is told to end may have lost its children when it is looked at again. */
         add_children(&pids, pids.list[i]);
+        found = look(pids.list[i], cookie);
     }
     free(pids.list);
     return found;
@@ -192,11 +194,11 @@ void tree_signal(int number)
     tree_find(signal_one, &number);
 }
 
-bool tree_kill(void)
+size_t tree_kill(void)
 {
     struct pids pids = {0};
     add_children(&pids, getpid());
-    bool any = false;
+    size_t killed = 0;
     pid_t own = getpgrp(), last = 0;
     for (size_t i = 0; i < pids.count; i++) {
         /*
@@ -205,11 +207,11 @@ bool tree_kill(void)
          */
         pid_t group = getpgid(pids.list[i]);
         if (group > 1 && group != own && group != last) {
-            any |= kill(-group, SIGKILL) == 0;
+            kill(-group, SIGKILL);
             last = group;
         }
-        any |= kill(pids.list[i], SIGKILL) == 0;
+        killed += kill(pids.list[i], SIGKILL) == 0;
     }
     free(pids.list);
-    return any;
+    return killed;
 }

@@ -8,6 +8,7 @@
 #define PMAP_TREE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -16,8 +17,9 @@ int tree_init(void);
 
 /* What was learned by reaping; zeroed to begin with, then added to. */
 struct reaped {
-    bool ended; /* the process asked about has: */
-    int status; /* as from waitpid(2) */
+    bool ended;     /* the process asked about has: */
+    int status;     /* as from waitpid(2) */
+    uint64_t count; /* processes */
     uint64_t cpu_ns;
     uint64_t peak_bytes; /* the largest of one of them */
 };
@@ -34,9 +36,10 @@ void tree_signal(int number);
 
 /*
  * Kills what can be found. To be called again, with reaping between, until nothing is left: what was killed
- * hands us its children. Returns false where there is nothing that could be killed.
+ * hands us its children. Returns how many have been killed that are to be reaped: sooner than that there is
+ * little use in another call. 0: there is nothing that could be killed.
  */
-bool tree_kill(void);
+size_t tree_kill(void);
 
 /*
  * Calls back for each process of the tree until `look` returns true, and returns whether it did. The process
