@@ -231,10 +231,10 @@ static void a_deep_chain(void **state)
     char levels[8];
     snprintf(levels, sizeof levels, "%d", LEVELS);
     /* Programs of their own, not copies, which the kernel ties together; in sessions of their own. */
-    struct rig *rig = RIG("command", PLAIN, "--", "sh", "-c",
-                          "trap '' TERM; export S='[ $1 = 1 ] || setsid sh -c \"$S\" sh $(($1 - 1)) $2 & "
-                          "exec sleep $2'; exec sh -c \"$S\" sh $2 $1",
-                          "sh", mark, levels);
+    static const char script[] =
+        "trap '' TERM; export S='[ $1 = 1 ] || setsid sh -c \"$S\" sh $(($1 - 1)) $2 & "
+        "exec sleep $2'; exec sh -c \"$S\" sh $2 $1";
+    struct rig *rig = RIG("command", PLAIN, "--", "sh", "-c", script, "sh", mark, levels);
     RIG_CHUNK(rig, "a");
     assert_true(rig_until(rig, is_deep, 30000));
     int64_t begin = rig_now_ms();
