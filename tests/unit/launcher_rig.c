@@ -74,16 +74,29 @@ static void write_config(const char *path, const char *text)
     assert_int_equal(fclose(file), 0);
 }
 
-void rig_clear(struct rig *rig)
+/* Nothing is started. */
+static void clear(struct rig *rig)
 {
     *rig = (struct rig){.broker = -1, .listener = -1, .pid = -1};
+}
+
+int rig_setup(void **rig)
+{
+    clear(*rig);
+    return 0;
+}
+
+int rig_teardown(void **rig)
+{
+    rig_abort(*rig);
+    return 0;
 }
 
 void rig_start(struct rig *rig, const char *config)
 {
     char path[128];
     int ends[2];
-    rig_clear(rig);
+    clear(rig);
     snprintf(rig->folder, sizeof rig->folder, "/tmp/test_launcher_XXXXXX");
     assert_non_null(mkdtemp(rig->folder));
     assert_int_equal(chmod(rig->folder, 0755), 0);

@@ -45,8 +45,10 @@ struct rig {
         }                                                                                                    \
     } while (0)
 
-/* Nothing is started; for rig_abort. */
-void rig_clear(struct rig *rig);
+/* A test for cmocka which may start this rig, and need not have stopped it when it fails. */
+#define RIG_TEST(test, rig) cmocka_unit_test_prestate_setup_teardown(test, rig_setup, rig_teardown, rig)
+int rig_setup(void **rig);
+int rig_teardown(void **rig);
 
 /*
  * Starts a launcher: the system's with this configuration, which takes root, or with NULL a private one, of

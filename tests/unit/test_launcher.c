@@ -31,20 +31,6 @@
 
 static struct rig rig;
 
-static int setup(void **state)
-{
-    (void)state;
-    rig_clear(&rig);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_abort(&rig);
-    return 0;
-}
-
 static void assert_word(const char *report, const char *word, const char *expected)
 {
     char found[256];
@@ -515,19 +501,19 @@ static void test_start_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_not_by_hand, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_spawn, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_private, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_private_serves_one, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_as_the_submitter, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_sockets_are_the_owners, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_socket_comes_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_policy, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_allow_root, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_sandboxes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_client_gone, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_no_client, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_start_fails, setup, teardown),
+        RIG_TEST(test_not_by_hand, &rig),
+        RIG_TEST(test_spawn, &rig),
+        RIG_TEST(test_private, &rig),
+        RIG_TEST(test_private_serves_one, &rig),
+        RIG_TEST(test_as_the_submitter, &rig),
+        RIG_TEST(test_sockets_are_the_owners, &rig),
+        RIG_TEST(test_socket_comes_again, &rig),
+        RIG_TEST(test_policy, &rig),
+        RIG_TEST(test_allow_root, &rig),
+        RIG_TEST(test_sandboxes, &rig),
+        RIG_TEST(test_client_gone, &rig),
+        RIG_TEST(test_no_client, &rig),
+        RIG_TEST(test_start_fails, &rig),
     };
     return cmocka_run_group_tests_name("launcher", tests, NULL, NULL);
 }

@@ -19,20 +19,6 @@
 
 static struct rig rig;
 
-static int setup(void **state)
-{
-    (void)state;
-    rig_clear(&rig);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_abort(&rig);
-    return 0;
-}
-
 static void test_ping(void **state)
 {
     (void)state;
@@ -187,11 +173,8 @@ static void test_private_account(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_ping, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_reload, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_private, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_account, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_private_account, setup, teardown),
+        RIG_TEST(test_ping, &rig),    RIG_TEST(test_reload, &rig),          RIG_TEST(test_private, &rig),
+        RIG_TEST(test_account, &rig), RIG_TEST(test_private_account, &rig),
     };
     return cmocka_run_group_tests_name("launcher_asks", tests, NULL, NULL);
 }

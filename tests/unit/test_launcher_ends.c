@@ -22,20 +22,6 @@
 
 static struct rig rig;
 
-static int setup(void **state)
-{
-    (void)state;
-    rig_clear(&rig);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_abort(&rig);
-    return 0;
-}
-
 static void test_kill(void **state)
 {
     (void)state;
@@ -248,13 +234,10 @@ static void test_not_a_record(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_kill, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_death_leaves_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_broker_dies, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_fork_bomb, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_many, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_many_descriptors, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_not_a_record, setup, teardown),
+        RIG_TEST(test_kill, &rig),         RIG_TEST(test_death_leaves_nothing, &rig),
+        RIG_TEST(test_broker_dies, &rig),  RIG_TEST(test_fork_bomb, &rig),
+        RIG_TEST(test_many, &rig),         RIG_TEST(test_many_descriptors, &rig),
+        RIG_TEST(test_not_a_record, &rig),
     };
     return cmocka_run_group_tests_name("launcher_ends", tests, NULL, NULL);
 }
