@@ -7,14 +7,29 @@
 #include "client/pmapc/tell.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { FAILURES_BY_NAME = 10 };
+
+/*
+ * stdout; where it is a pipe, by a description of our own that does not block, and nobody else's is changed:
+ * so there can be something else to do while its reader takes his time.
+ */
+static int open_stdout(void)
+{
+    struct stat st;
+    if (fstat(STDOUT_FILENO, &st) < 0 || !S_ISFIFO(st.st_mode))
+        return STDOUT_FILENO;
+    int fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    return fd >= 0 ? fd : STDOUT_FILENO; /* another user's, or nobody reads it any more */
+}
 
 int output_init(struct output *o, const struct output_options *options)
 {
@@ -22,13 +37,15 @@ int output_init(struct output *o, const struct output_options *options)
                          .keeps_items = options->tag || options->joblog || options->trace,
                          .simple = !options->tag && !options->joblog && !options->trace && !options->folder &&
                                    !options->verbatim};
-    return writer_init(&o->writer, STDOUT_FILENO, 0);
+    return writer_init(&o->writer, open_stdout(), 0);
 }
 
 void output_free(struct output *o)
 {
     tags_free(&o->tags);
     grow_free(&o->command);
+    if (o->writer.fd != STDOUT_FILENO)
+        close(o->writer.fd);
     writer_free(&o->writer);
 }
 

@@ -42,6 +42,7 @@ struct stream {
     bool input_ready; /* a read would not wait */
     bool unflushed;   /* something has been put since the last flush, or nothing was flushed yet */
     bool none;        /* pmap_take has said "none", and nothing has been sent since */
+    bool deaf;        /* the connection has ended */
     uint64_t put;
 };
 
@@ -74,6 +75,25 @@ static bool stop_writing(void *cookie)
     if (interrupt_stop_pending() && !interrupt_pending())
         suspend(cookie);
     return interrupt_pending();
+}
+
+/*
+ * stdout's reader takes his time. What the daemon says meanwhile is taken in, as far as its credit goes: when
+ * the connection ends, all that nobody has taken in is lost, a stopping daemon's last words too.
+ */
+static int wait_for_reader(void *cookie, int fd)
+{
+    struct stream *s = cookie;
+    struct pollfd fds[] = {{.fd = fd, .events = POLLOUT},
+                           {.fd = s->deaf ? -1 : pmap_fd(s->pool), .events = POLLIN}};
+    if (poll(fds, 2, -1) < 0)
+        return -errno;
+    if (fds[1].revents == 0)
+        return 0;
+    s->none = false;
+    if (pmap_step(s->pool) < 0)
+        s->deaf = true; /* pmap_take says so when there is nothing left to be written */
+    return 0;
 }
 
 /*** Output ***/
@@ -284,7 +304,7 @@ static void step(struct stream *s)
             job_ended(s, rc);
     } else if ((rc = flush_output(s)) < 0) {
         output_broke(s, rc);
-    } else {
+    } else if (s->none) { /* nothing has come while that was written */
         show_progress(s);
         wait_for_anything(s, progress_wait_ms(&s->progress));
     }
@@ -357,6 +377,7 @@ int stream_run(pmap *pool, struct items *items, const struct stream_options *opt
         status = refusal_open(pool, options->name, rc);
     } else {
         s.output.writer.stop = stop_writing;
+        s.output.writer.wait = wait_for_reader;
         s.output.writer.cookie = &s;
         progress_init(&s.progress, options->progress);
         if (s.progress.wanted && isatty(STDOUT_FILENO))

@@ -39,9 +39,8 @@ static int write_all(struct writer *w, const char *data, size_t len)
             error = EINTR; /* a signal makes a write that has got somewhere return short */
         }
         if (error == EAGAIN || error == EWOULDBLOCK) {
-            /* Somebody else has set the descriptor not to block. */
             struct pollfd fd = {.fd = w->fd, .events = POLLOUT};
-            error = poll(&fd, 1, -1) < 0 ? errno : 0;
+            error = w->wait ? -w->wait(w->cookie, w->fd) : poll(&fd, 1, -1) < 0 ? errno : 0;
         }
         if (error == EINTR)
             w->error = w->stop && w->stop(w->cookie) ? -EINTR : 0;

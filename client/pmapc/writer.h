@@ -17,6 +17,9 @@ struct writer {
     size_t len, capacity;
     bool (*stop)(
         void *cookie); /* asked when a signal interrupts a wait: true gives up with -EINTR; may be NULL */
+    /* How it waits where the descriptor does not block and is full; NULL: by poll(2) and for nothing else.
+     * Returns 0 to try again, or a negative errno. */
+    int (*wait)(void *cookie, int fd);
     void *cookie;
     void (*before)(const char *data, size_t len); /* called with what is about to be written; may be NULL */
 };

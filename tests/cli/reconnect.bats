@@ -399,6 +399,24 @@ large='seq -f "$0 %015.0f" 1500000'
     done
 }
 
+@test "--at-most-once over a daemon that stops while nobody reads: what came is written, what waited is run" {
+    start_daemon
+    local count=$((2000 / SCALE))
+    seq $count >items
+    mkfifo slow
+    background_sh "pmapc map --at-most-once -c 10 --filter -a items -- sh -c 'while read -r x; do echo \$x >>ran; printf \"%s %01000d\\n\" \$x 0; sleep 0.001; done' >slow 2>err"
+    exec 9<slow
+    head -c 1000 <&9 >out
+    until_true 30 lines ran $((count / 2))
+    stop_daemon
+    start_daemon
+    cat <&9 >>out
+    exec 9<&-
+    ended $PID 0
+    cut -d ' ' -f 1 out | same items -
+    sort -n ran | same items -
+}
+
 @test "--halt soon: once an item has failed, nothing is begun by the next daemon either" {
     start_daemon
     mkfifo in
