@@ -204,18 +204,28 @@ as() {
     expect "$want" setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"
 }
 
-@test "a private pool serves its user and refuses all others" {
+# Other users can come here and run the programs; else the test is left out.
+need_users() {
     [ "$(id -u)" = 0 ] || skip "only root can be two users"
     setpriv --reuid 65534 --regid 65534 --clear-groups test -x "$PMAP_BIN/pmapd" || skip "others cannot run $PMAP_BIN"
     chmod 711 .
-    mkdir -m 755 theirs
-    chown 65534:65534 theirs
-    export PMAP_ENDPOINT=ipc://$T/theirs/d.sock
-    setpriv --reuid 65534 --regid 65534 --clear-groups --pdeathsig KILL pmapd -n 2 -e "$PMAP_ENDPOINT" \
+}
+
+# start_daemon_of UID: another user's private pool, at $PMAP_ENDPOINT.
+start_daemon_of() {
+    setpriv --reuid "$1" --regid "$1" --clear-groups --pdeathsig KILL pmapd -n 2 -e "$PMAP_ENDPOINT" \
         </dev/null >>pmapd.log 2>&1 3>&- &
     DAEMONS+=($!)
     want=0
-    until_true 20 as 65534 pmapc ping -c 1
+    until_true 20 as "$1" pmapc ping -c 1
+}
+
+@test "a private pool serves its user and refuses all others" {
+    need_users
+    mkdir -m 755 theirs
+    chown 65534:65534 theirs
+    export PMAP_ENDPOINT=ipc://$T/theirs/d.sock
+    start_daemon_of 65534
     want=0 as 65534 pmapc map square ::: 12
     says 144
     # Another user does not get as far as the daemon ...
@@ -243,18 +253,12 @@ as() {
 }
 
 @test "a daemon that is not to be trusted gets nothing" {
-    [ "$(id -u)" = 0 ] || skip "only root can be two users"
-    setpriv --reuid 65534 --regid 65534 --clear-groups test -x "$PMAP_BIN/pmapd" || skip "others cannot run $PMAP_BIN"
-    chmod 711 .
+    need_users
     # Somebody listens in a folder that is open to all, as /tmp is.
     mkdir -m 1777 open
     chmod 1777 open
     export PMAP_ENDPOINT=ipc://$T/open/d.sock
-    setpriv --reuid 65534 --regid 65534 --clear-groups --pdeathsig KILL pmapd -n 2 -e "$PMAP_ENDPOINT" \
-        </dev/null >>pmapd.log 2>&1 3>&- &
-    DAEMONS+=($!)
-    want=0
-    until_true 20 as 65534 pmapc ping -c 1
+    start_daemon_of 65534
     chmod 666 open/d.sock
     expect 4 pmapc map echo ::: secret
     complains trust
