@@ -34,7 +34,8 @@ static const char help[] =
     "  pmapd --check-config -c new.conf               before it replaces the old one\n"
     "\n"
     "Exit status: 0 it was told to stop, or another one serves already (with --idle-exit); 1 it failed;\n"
-    "2 usage; 69 another one serves there; 78 the configuration is wrong. See pmapd(8), pmapd.conf(5), pmapc(1).\n";
+    "2 usage; 69 another one serves there; 78 the configuration is wrong.\n"
+    "See pmapd(8), pmapd.conf(5), pmapc(1).\n";
 
 enum { OPTION_PRIVATE = 256, OPTION_IDLE_EXIT, OPTION_CHECK_CONFIG, OPTION_VERSION, OPTION_HELP };
 
