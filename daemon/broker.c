@@ -424,6 +424,7 @@ int broker_run(struct broker *broker)
         due_ns = earlier(due_ns, processes_tick(broker, now_ns));
         due_ns = earlier(due_ns, pulse_tick(broker, now_ns));
         due_ns = earlier(due_ns, accounts_tick(&broker->accounts, now_ns));
+        due_ns = earlier(due_ns, rest_tick(broker, now_ns));
         int64_t idle_ns = check_idle(broker, now_ns);
         if (idle_ns <= now_ns && leave(broker)) {
             service_stopping("idle");

@@ -40,6 +40,13 @@ struct pulse {
     int64_t every_ns, due_ns; /* every_ns: between signs of life; 0: none are wanted */
 };
 
+/* See rest.c. */
+struct rest {
+    bool due;         /* something has run, or somebody come or gone, since the last rest */
+    int64_t since_ns; /* when that was; INT64_MAX while something runs */
+    size_t peers;     /* sessions and connections, as they were last */
+};
+
 /* See reload.c. */
 struct reload {
     uint32_t token;        /* of the question under way; 0: none is */
@@ -78,6 +85,7 @@ struct broker {
     int64_t started_ns;
     int64_t idle_since_ns; /* INT64_MAX while somebody is connected or something runs */
     struct pulse pulse;
+    struct rest rest;
     bool stopping;
     struct drain drain;
     struct reload reload;
@@ -154,6 +162,11 @@ void pulse_answered(struct broker *broker, int64_t now_ns);
 
 /* What runs goes on: the service manager is told that we are ready, again. */
 void pulse_tell_ready(const struct broker *broker);
+
+/*** rest.c ***/
+
+/* Gives memory back a second after something has run, or somebody come or gone. Returns when to call again, or INT64_MAX. */
+int64_t rest_tick(struct broker *broker, int64_t now_ns);
 
 /*** reload.c ***/
 

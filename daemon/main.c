@@ -12,6 +12,7 @@
 #include "daemon/start.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,9 @@ static int serve(struct broker_options *options, const int *passed, const struct
     /* Where the kernel makes huge pages of whatever it can, each thread's stack becomes one, 2 MiB for a few
      * KiB. The launcher, whose children would inherit it, is a process of its own by now. */
     prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    /* One thread allocates what another one frees: with an arena for each, what the largest load took stays
+     * in all of them. This one's free memory can be given back (rest.c). */
+    mallopt(M_ARENA_MAX, 1);
     int rc = listen_open(endpoints, passed, !options->private_pool, &listening);
     const bool served = rc == -EBUSY;
     if (rc == 0)

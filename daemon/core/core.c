@@ -150,11 +150,16 @@ void core_free(struct core *core)
         RB_REMOVE(owner_uids, &core->owners, owner);
         free(owner);
     }
+    core_rest(core);
+    free(core);
+}
+
+void core_rest(struct core *core)
+{
     spare_free(&core->spare_segments);
     spare_free(&core->spare_blocks);
     spare_free(&core->spare_chunks);
     spare_free(&core->spare_sent);
-    free(core);
 }
 
 static struct owner *owner_get(struct core *core, uid_t uid, const struct owner_limits *limits)

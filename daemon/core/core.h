@@ -71,6 +71,8 @@ struct core *core_new(const struct core_config *config);
  * nothing is begun until they are few enough. Further threads are the caller's to add.
  */
 void core_configure(struct core *core, const struct core_config *config, int64_t now_ns);
+/* Gives back what is kept to be used again: for when nothing has run for a while. At any time. */
+void core_rest(struct core *core);
 /* Frees everything, whatever is under way. NULL is accepted. */
 void core_free(struct core *core);
 
