@@ -6,6 +6,7 @@
 #include "daemon/pool.h"
 
 #include "common/batch.h"
+#include "common/clock.h"
 #include "common/handover.h"
 #include "common/protocol.h"
 #include "daemon/functions/functions.h"
@@ -73,18 +74,6 @@ struct pool {
     unsigned count, most; /* threads that run, and that may */
     struct runner runners[];
 };
-
-static int64_t clock_ns(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
-
-static int64_t now_ns(void)
-{
-    return clock_ns(CLOCK_MONOTONIC);
-}
 
 /*** Telling ***/
 

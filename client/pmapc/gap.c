@@ -5,6 +5,7 @@
 
 #include "client/pmapc/start.h"
 #include "client/pmapc/tell.h"
+#include "common/clock.h"
 #include "common/endpoint.h"
 
 #include <errno.h>
@@ -14,13 +15,6 @@
 /* In ns. One that pmapc has not started itself may be somebody else's to start again. */
 #define OTHERS_FIRST INT64_C(1000000000)
 #define START_AGAIN  INT64_C(1000000000)
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 /* Starts the user's own daemon where nobody listens; libpmap finds it then. */
 static void start(struct gap *gap, const char *endpoint)

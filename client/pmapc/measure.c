@@ -9,6 +9,7 @@
 #include "client/pmapc/refusal.h"
 #include "client/pmapc/tell.h"
 #include "client/pmapc/timing.h"
+#include "common/clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -117,13 +118,6 @@ void measure_free(struct measure *m)
 }
 
 /*** A job ***/
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 /* What the process of an item that failed had to say. */
 static void show_stderr(const struct pmap_result *result)

@@ -4,6 +4,7 @@
 #include "client/pmapc/progress.h"
 
 #include "client/pmapc/tell.h"
+#include "common/clock.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -18,13 +19,6 @@ enum { PERIOD_MS = 100 };
 
 static volatile sig_atomic_t shown; /* a line stands there */
 static bool within_line;            /* what was written to the terminal last has not ended its line */
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 static void put(const char *text, size_t len)
 {

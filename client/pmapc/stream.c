@@ -8,6 +8,7 @@
 #include "client/pmapc/progress.h"
 #include "client/pmapc/refusal.h"
 #include "client/pmapc/tell.h"
+#include "common/clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -45,13 +46,6 @@ struct stream {
     bool deaf;        /* the connection has ended */
     uint64_t put;
 };
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 /*** Signals ***/
 

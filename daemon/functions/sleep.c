@@ -4,14 +4,9 @@
  */
 #include "daemon/functions/builtin.h"
 
-#include <time.h>
+#include "common/clock.h"
 
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
+#include <time.h>
 
 enum function_result builtin_sleep(struct function_context *context, const uint8_t *item, size_t len,
                                    struct out *out)

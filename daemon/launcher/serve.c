@@ -4,6 +4,7 @@
  */
 #include "daemon/launcher/serve.h"
 
+#include "common/clock.h"
 #include "daemon/common/log.h"
 #include "daemon/launcher/asking.h"
 #include "daemon/launcher/limiting.h"
@@ -52,13 +53,6 @@ struct launcher {
 
 static const int64_t MS = 1000000;
 static const int64_t END_PATIENCE_NS = 30 * INT64_C(1000000000); /* for what was killed to be dead */
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 static bool has_groups(const struct launcher *l)
 {

@@ -5,6 +5,8 @@
  */
 #include "daemon/worker/worker.h"
 
+#include "common/clock.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,13 +25,6 @@ enum {
     OOM_STALE_MS = 1000,
     CPUS_MOST = 4096, /* what a host says of its CPU time is believed up to this many times its time */
 };
-
-int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
 
 static void forget_host(struct run *r)
 {

@@ -7,6 +7,7 @@
 #ifndef PMAP_WORKER_H
 #define PMAP_WORKER_H
 
+#include "common/clock.h"
 #include "daemon/functions/functions.h"
 #include "daemon/worker/chunk.h"
 #include "daemon/worker/link.h"
@@ -84,8 +85,6 @@ struct worker {
     bool stop;
     int error; /* negative errno: nothing more can be done */
 };
-
-int64_t now_ns(void);
 
 /* main.c: while an item is run here: sees to the daemon and to hosts that rest; waits for it until then. */
 void worker_listen(struct worker *w, int64_t until);

@@ -15,6 +15,8 @@
 
 #include "client/libpmap/pmap.h"
 
+#include "common/clock.h"
+
 enum { NUMBERS = 1000, ITEM = 16, STUCK_MS = 30000, MAX_COUNT = 1000 * 1000 * 1000 };
 
 struct text {
@@ -32,13 +34,6 @@ struct work {
     struct text
         *kept; /* where results are kept, to be compared when the clock stands; NULL: compared at once */
 };
-
-static int64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
 
 /* Decimal digits by hand: printf's share of a map of 1000 numbers would be a third of it. */
 static void write_number(uint64_t number, struct text *text)

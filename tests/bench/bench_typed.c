@@ -16,6 +16,8 @@
 
 #include "client/libpmap/pmap.h"
 
+#include "common/clock.h"
+
 enum {
     ITEM_VALUES = 8192,
     STUCK_MS = 30000,
@@ -31,13 +33,6 @@ struct work {
     size_t sent;   /* values */
     uint64_t item; /* whose result comes next */
 };
-
-static int64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
 
 /* Not inlined: the loop is to be compiled as a function of a library would be. */
 __attribute__((noinline)) static void cube_all(const int64_t *restrict in, int64_t *restrict out,

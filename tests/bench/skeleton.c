@@ -23,13 +23,6 @@
 
 enum { MAX_COUNT = 100 * 1000 * 1000 };
 
-int64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
 int failed(const char *what)
 {
     int error = errno;

@@ -4,6 +4,8 @@
 #ifndef BENCH_SKELETON_H
 #define BENCH_SKELETON_H
 
+#include "common/clock.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,8 +32,6 @@ struct mode {
     int workers, window;
     bool processes; /* the workers are processes, over ipc, and not threads of the broker's, over inproc */
 };
-
-int64_t now_ns(void);
 
 /* Says on stderr which call of libzmq or of the system failed, by errno, which it returns negated. */
 int failed(const char *what);

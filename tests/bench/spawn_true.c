@@ -3,6 +3,8 @@
  * machine, the yardstick for commands. As a map of commands does, it gives each its number as an argument;
  * nothing is captured, limited or timed. Prints one line of JSON.
  */
+#include "common/clock.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -25,13 +27,6 @@ struct work {
     int64_t count;
     _Atomic int64_t next; /* the item that is taken next */
 };
-
-static int64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
 
 /* Runs the program for one item. Returns 0 if it exited with 0, else -1 having told. */
 static int run_item(const char *program, int64_t item)

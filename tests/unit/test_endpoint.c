@@ -4,6 +4,8 @@
  */
 #include "common/endpoint.h"
 
+#include "common/clock.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -301,13 +303,6 @@ static size_t fill_backlog(const char *path, int connections[CONNECTIONS_MAX])
     }
     fail_msg("the backlog has no end");
     return 0;
-}
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
 struct prober {

@@ -4,6 +4,8 @@
  */
 #include "tests/unit/pool_broker.h"
 
+#include "common/clock.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,13 +13,6 @@
 #include <time.h>
 
 #include <cmocka.h>
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
 
 static void test_maps_items_in_order(void **state)
 {

@@ -4,6 +4,7 @@
  */
 #include "daemon/worker/host.h"
 
+#include "common/clock.h"
 #include "common/protocol.h"
 
 #include <dirent.h>
@@ -33,13 +34,6 @@ static uint64_t item_start;     /* bytes_used when the present item began, or at
 static long number(const char *text)
 {
     return strtol(text, NULL, 10);
-}
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
 static void say(uint32_t type, const char *text)

@@ -6,6 +6,7 @@
 #include "client/pmapc/top/paint.h"
 #include "client/pmapc/top/popup.h"
 #include "client/pmapc/top/units.h"
+#include "common/clock.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -47,7 +48,7 @@ static const char *plural(double count)
 static void draw_lost(const struct top *top)
 {
     char text[FEED_TEXT_ROOM + 200], since[UNITS_ROOM];
-    double seconds = (double)(top_now_ns() - top->news.lost_ns) / 1e9;
+    double seconds = (double)(now_ns() - top->news.lost_ns) / 1e9;
     snprintf(text, sizeof text, " NO DAEMON since %s: %s; trying again", units_seconds(floor(seconds), since),
              top->news.why);
     paint_text(0, 0, COLS, true, STYLE_BAD, text);
@@ -300,7 +301,7 @@ static void draw_footer(struct top *top, int number)
         int at = paint_run(number, 1, STYLE_STRONG, "Filter by user, job or function: ");
         at = paint_run(number, at, STYLE_PLAIN, top->view.filter);
         paint_run(number, at, STYLE_SELECTED, " ");
-    } else if (*top->message && top_now_ns() - top->message_ns < MESSAGE_MS * INT64_C(1000000)) {
+    } else if (*top->message && now_ns() - top->message_ns < MESSAGE_MS * INT64_C(1000000)) {
         snprintf(text, sizeof text, " %s", top->message);
         paint_text(number, 0, COLS, true, STYLE_STRONG, text);
     } else {

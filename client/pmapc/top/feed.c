@@ -6,6 +6,7 @@
 #include "client/pmapc/connect.h"
 #include "client/pmapc/figures.h"
 #include "client/pmapc/tell.h"
+#include "common/clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -37,13 +38,6 @@ struct feed {
     uint64_t job; /* to be cancelled; 0: none */
     struct news news;
 };
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 static struct timespec timespec_of(int64_t ns)
 {

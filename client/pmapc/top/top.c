@@ -3,16 +3,11 @@
  */
 #include "client/pmapc/top/top.h"
 
+#include "common/clock.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
-
-int64_t top_now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 void top_say(struct top *top, const char *format, ...)
 {
@@ -20,7 +15,7 @@ void top_say(struct top *top, const char *format, ...)
     va_start(args, format);
     vsnprintf(top->message, sizeof top->message, format, args);
     va_end(args);
-    top->message_ns = top_now_ns();
+    top->message_ns = now_ns();
 }
 
 bool top_take_news(struct top *top)

@@ -37,8 +37,6 @@ struct top {
     int64_t message_ns; /* when it was set, CLOCK_MONOTONIC */
 };
 
-int64_t top_now_ns(void);
-
 /* Shows a message in the last line for a while. */
 void top_say(struct top *top, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
