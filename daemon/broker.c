@@ -1,4 +1,5 @@
 /* The broker's life and its loop; see broker.h. Messages are in serve.c, actions in act.c. */
+#include "common/clock.h"
 #include "daemon/broker_state.h"
 #include "daemon/common/log.h"
 #include "daemon/service.h"
@@ -29,9 +30,7 @@ enum {
 
 int64_t broker_now(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+    return now_ns();
 }
 
 static void set_option(void *socket, int option, int value)

@@ -3,6 +3,7 @@
 
 #ifdef HAVE_SYSTEMD
 
+#include "common/clock.h"
 #include "daemon/common/log.h"
 #include "daemon/notify.h"
 
@@ -33,9 +34,7 @@ void service_ready(const char *status)
 void service_reloading(void)
 {
     char state[64];
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    long long us = now.tv_sec * 1000000LL + now.tv_nsec / 1000;
+    long long us = now_ns() / 1000;
     snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld\n", us);
     tell(state, "reading the configuration");
 }

@@ -7,6 +7,7 @@
 #include "daemon/worked.h"
 
 #include "common/batch.h"
+#include "common/clock.h"
 #include "common/handover.h"
 
 #include <errno.h>
@@ -186,13 +187,6 @@ struct part {
     uint8_t *data;
     size_t size;
 };
-
-static int64_t clock_ns(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
 
 /* Puts the note SLOT before the others: the part's first record began when all from it on had not been run.
  */

@@ -5,6 +5,7 @@
 
 #include "client/pmapc/start.h"
 #include "client/pmapc/tell.h"
+#include "common/clock.h"
 #include "common/endpoint.h"
 
 #include <errno.h>
@@ -38,9 +39,7 @@ struct patience {
 
 static int64_t now_ms(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+    return now_ns() / 1000000;
 }
 
 static int64_t left_ms(const struct patience *p)

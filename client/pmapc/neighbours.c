@@ -5,6 +5,7 @@
 
 #include "client/pmapc/connect.h"
 #include "client/pmapc/query.h"
+#include "common/clock.h"
 
 #include <errno.h>
 #include <math.h>
@@ -35,9 +36,7 @@ int neighbours_look(pmap *pool, struct neighbours *out)
                                        .busy = (unsigned)query_number(status, "busy")};
     }
     msgpack_unpacked_destroy(&answer);
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    out->now_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    out->now_ns = now_ns();
     return 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include "client/pmapc/progress.h"
 #include "client/pmapc/tell.h"
+#include "common/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -145,12 +146,11 @@ static int log_result(struct output *o, const struct pmap_result *result)
     grow_clear(&o->command);
     if (!shown_add(o->options->shown, item ? item : "", len, result->index + 1, &o->command))
         return cannot_log(o, -ENOMEM);
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    int64_t now_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    int64_t real_ns = clock_ns(CLOCK_REALTIME);
     struct joblog_entry entry = {
         .number = result->index + 1,
-        .started_s = seconds(result->started_ns > 0 ? (int64_t)result->started_ns : now_ns - result->time_ns),
+        .started_s =
+            seconds(result->started_ns > 0 ? (int64_t)result->started_ns : real_ns - result->time_ns),
         .took_s = seconds(result->time_ns),
         .sent = o->options->feeds ? len + 1 : 0,
         .received = o->received,

@@ -5,6 +5,7 @@
 
 #include "client/pmapc/pmapc.h"
 #include "client/pmapc/tell.h"
+#include "common/clock.h"
 #include "common/endpoint.h"
 
 #include <errno.h>
@@ -40,9 +41,7 @@ struct start {
 
 static int64_t now_ms(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+    return now_ns() / 1000000;
 }
 
 /* The pmapd that was built or installed with us, so that the two always fit; else one in PATH. */

@@ -7,6 +7,7 @@
 #include "client/pmapc/pmapc.h"
 #include "client/pmapc/row.h"
 #include "client/pmapc/tell.h"
+#include "common/clock.h"
 #include "common/utf8.h"
 
 #include <errno.h>
@@ -129,9 +130,7 @@ int trace_broke(const struct trace *trace, int error)
 
 static uint64_t real_ns(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+    return (uint64_t)clock_ns(CLOCK_REALTIME);
 }
 
 int trace_open(struct trace *trace, const char *name, const char *function, bool fields)

@@ -4,6 +4,8 @@
  */
 #include "daemon/functions/builtin.h"
 
+#include "common/clock.h"
+
 #include <time.h>
 
 /* How often it asks for cancellation, and when it gets near the end and looks at the clock more often. */
@@ -11,9 +13,7 @@ enum { ASK_NS = 500000, NEAR_NS = 30000, ROUNDS = 2000, ROUNDS_NEAR = 100 };
 
 static int64_t cpu_ns(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    return clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* Some 2 ns a round (Knuth's MMIX generator); the result is to be used, or the compiler leaves the work out.

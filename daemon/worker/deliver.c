@@ -5,6 +5,8 @@
  */
 #include "daemon/worker/worker.h"
 
+#include "common/clock.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -179,13 +181,6 @@ static void send_or_keep(struct worker *w, struct chunk *c, struct parcel *p, bo
 
 /*** Results of the running chunk ***/
 
-static int64_t real_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
-
 static int64_t sum_ns(int64_t sum, uint64_t ns)
 {
     return ns < (uint64_t)(INT64_MAX - sum) ? sum + (int64_t)ns : INT64_MAX;
@@ -211,7 +206,8 @@ static void trace(struct worker *w, struct parcel *p)
     int64_t began = took < end - r->traced_ns ? end - took : r->traced_ns;
     took -= behind;
     r->traced_ns = took < now - began ? began + took : now;
-    parcel_slot(p, w->space, (uint16_t)w->hosts.spawn.slot, (uint64_t)(real_ns() - (now - began)));
+    parcel_slot(p, w->space, (uint16_t)w->hosts.spawn.slot,
+                (uint64_t)(clock_ns(CLOCK_REALTIME) - (now - began)));
 }
 
 static void count_records(struct run *r, struct chunk *c, const struct parcel *p)

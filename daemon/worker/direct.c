@@ -7,6 +7,8 @@
  */
 #include "daemon/worker/worker.h"
 
+#include "common/clock.h"
+
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -37,9 +39,7 @@ bool direct_fits(const struct direct *d, const struct chunk *c)
 
 static uint64_t cpu_ns(void)
 {
-    struct timespec used;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-    return (uint64_t)used.tv_sec * UINT64_C(1000000000) + (uint64_t)used.tv_nsec;
+    return (uint64_t)clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 static void account(struct worker *w)

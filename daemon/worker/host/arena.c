@@ -3,6 +3,8 @@
  */
 #include "daemon/worker/host/arena.h"
 
+#include "common/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -20,16 +22,14 @@ enum { LOOK_NS = 100000, SOME_NS = 10000000 };
 /* What a child that a module forks is kept away from. */
 static struct channel *forked;
 
-static uint64_t clock_ns(clockid_t clock)
+static uint64_t cpu_ns(void)
 {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+    return (uint64_t)clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 int64_t channel_now(void)
 {
-    return (int64_t)clock_ns(CLOCK_MONOTONIC);
+    return now_ns();
 }
 
 /*
@@ -194,14 +194,13 @@ int channel_next(struct channel *c)
     c->look_ns = now + LOOK_NS;
     c->told_ns = now;
     c->told_done = 0;
-    c->cpu_base_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    c->cpu_base_ns = cpu_ns();
     return 1;
 }
 
 static void publish_cpu(struct channel *c)
 {
-    atomic_store_explicit(&c->arena->cpu_ns, clock_ns(CLOCK_PROCESS_CPUTIME_ID) - c->cpu_base_ns,
-                          memory_order_release);
+    atomic_store_explicit(&c->arena->cpu_ns, cpu_ns() - c->cpu_base_ns, memory_order_release);
 }
 
 /* Has the worker take what is there, and begins anew in both areas. */
