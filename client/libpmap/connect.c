@@ -156,9 +156,9 @@ int pool_events(pmap *pool)
     return zmq_getsockopt(pool->socket, ZMQ_EVENTS, &events, &size) < 0 ? 0 : events;
 }
 
-static int no_answer(pmap *pool)
+int pool_no_answer(pmap *pool)
 {
-    return pool_fail(pool, -ETIMEDOUT, "no answer from the daemon at %s", pool->endpoint);
+    return pool_say(pool, -ETIMEDOUT, "no answer from the daemon at %s", pool->endpoint);
 }
 
 /* Waits until ZeroMQ is connected. The daemon may go in the very moment, so what takes long is looked at
@@ -188,7 +188,7 @@ static int connect_socket(pmap *pool, int64_t deadline_ns)
         if (endpoint_drops(pool->endpoint, LOOK_AGAIN_MS))
             return pool_fail(pool, -ECONNRESET, "the daemon at %s closed the connection", pool->endpoint);
         if (clock_ns() >= deadline_ns)
-            return no_answer(pool);
+            return pool->error = pool_no_answer(pool);
         /* With another socket: on this one the connection may come up in this moment, and be taken for the
          * next. */
         pool_drop_socket(pool);
@@ -285,28 +285,37 @@ int pool_hello(pmap *pool)
     return pool_send(pool, &hello, NULL, NULL);
 }
 
+int pool_hear(pmap *pool, int64_t deadline_ns)
+{
+    for (;;) {
+        if (!pool->spare && !(pool->spare = received_new()))
+            return pool_say(pool, -ENOMEM, "%s", strerror(ENOMEM));
+        int rc = received_next(pool->spare, pool->socket);
+        if (rc == 0)
+            return 1;
+        if (rc != -EAGAIN)
+            return pool_say(pool, rc, "the daemon at %s: %s", pool->endpoint, strerror(-rc));
+        int events = pool_events(pool);
+        if (events & ZMQ_POLLIN)
+            continue;
+        if (pool->lost || !(events & ZMQ_POLLOUT))
+            return pool_say(pool, -ECONNRESET, "the daemon at %s closed the connection", pool->endpoint);
+        return clock_ns() >= deadline_ns ? pool_no_answer(pool) : 0;
+    }
+}
+
 static int handshake(pmap *pool, int64_t deadline_ns)
 {
     int rc = pool_hello(pool);
     if (rc < 0)
         return rc;
-    for (;;) {
-        rc = received_next(pool->spare, pool->socket);
-        if (rc == 0)
-            break;
-        if (rc != -EAGAIN)
-            return pool_fail(pool, rc, "the daemon at %s: %s", pool->endpoint, strerror(-rc));
-        int events = pool_events(pool);
-        if (events & ZMQ_POLLIN)
-            continue;
-        if (pool->lost || !(events & ZMQ_POLLOUT))
-            return pool_fail(pool, -ECONNRESET, "the daemon at %s closed the connection", pool->endpoint);
-        if (clock_ns() >= deadline_ns)
-            return no_answer(pool);
+    while ((rc = pool_hear(pool, deadline_ns)) == 0) {
         rc = pool_poll(pool, deadline_ns);
         if (rc < 0 && rc != -EINTR)
             return pool_fail(pool, rc, "%s", strerror(-rc));
     }
+    if (rc < 0)
+        return pool->error = rc;
     rc = pool_welcome(pool, pool->spare);
     received_clear(pool->spare);
     return rc;

@@ -97,6 +97,11 @@ void pool_drop_socket(pmap *pool);
 /* ZMQ_EVENTS of the socket. */
 int pool_events(pmap *pool);
 int pool_hello(pmap *pool);
+/* Looks for a message: 1, and it is pool->spare; 0 when none has come yet; or, by pool_say, -ECONNRESET (the
+ * connection has ended), -ETIMEDOUT (the time is over), or another error. */
+int pool_hear(pmap *pool, int64_t deadline_ns);
+/* Says so: -ETIMEDOUT. */
+int pool_no_answer(pmap *pool);
 /* The answer to HELLO: looks at who sent it and what it says. Returns 0 or an error (by pool_fail). */
 int pool_welcome(pmap *pool, struct received *r);
 

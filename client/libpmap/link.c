@@ -170,7 +170,7 @@ static int connecting(pmap *pool, int64_t now_ns)
         return 0;
     if (pool->patience_ns < PATIENCE_MOST * (int64_t)NS_PER_MS)
         pool->patience_ns *= 2;
-    attempt_failed(pool, pool_say(pool, -ETIMEDOUT, "no answer from the daemon at %s", pool->endpoint));
+    attempt_failed(pool, pool_no_answer(pool));
     return 0;
 }
 
@@ -207,29 +207,19 @@ static int greeted(pmap *pool, struct received *r)
 static int greeting(pmap *pool)
 {
     while (pool->link == LINK_GREETING) {
-        if (!pool->spare && !(pool->spare = received_new()))
-            return pool_fail(pool, -ENOMEM, "%s", strerror(ENOMEM));
-        int rc = received_next(pool->spare, pool->socket);
-        if (rc == 0) {
+        int rc = pool_hear(pool, pool->attempt_until_ns);
+        if (rc == 0)
+            return 0;
+        if (rc == 1) {
             rc = greeted(pool, pool->spare);
             received_clear(pool->spare);
             if (rc < 0)
                 return rc;
-            continue;
+        } else if (rc == -ECONNRESET || rc == -ETIMEDOUT) {
+            attempt_failed(pool, rc);
+        } else {
+            return pool->error = rc;
         }
-        if (rc != -EAGAIN)
-            return pool_fail(pool, rc, "the daemon at %s: %s", pool->endpoint, strerror(-rc));
-        int events = pool_events(pool);
-        if (events & ZMQ_POLLIN)
-            continue;
-        if (pool->lost || !(events & ZMQ_POLLOUT))
-            attempt_failed(
-                pool, pool_say(pool, -ECONNRESET, "the daemon at %s closed the connection", pool->endpoint));
-        else if (clock_ns() >= pool->attempt_until_ns)
-            attempt_failed(pool,
-                           pool_say(pool, -ETIMEDOUT, "no answer from the daemon at %s", pool->endpoint));
-        else
-            return 0;
     }
     return 0;
 }
