@@ -63,11 +63,15 @@ static int make_up(struct pmap_job *job, struct range items, uint16_t kind, cons
 static int fail_begun(struct pmap_job *job, bool told, bool *any)
 {
     static const char why[] = "the daemon was lost while it ran";
+    uint64_t sent = flow_sent(job->flow);
     int rc = 0;
     if (!told)
-        return make_up(job, (struct range){0, flow_sent(job->flow)}, NOTE_ERROR, why, any);
-    for (uint32_t i = 0; i < job->begun_count && rc == 0; i++)
-        rc = make_up(job, job->begun[i], NOTE_ERROR, why, any);
+        return make_up(job, (struct range){0, sent}, NOTE_ERROR, why, any);
+    for (uint32_t i = 0; i < job->begun_count && rc == 0; i++) {
+        struct range range = job->begun[i];
+        range.to = range.to < sent ? range.to : sent;
+        rc = make_up(job, range, NOTE_ERROR, why, any);
+    }
     return rc;
 }
 

@@ -157,3 +157,35 @@ STATE
     until_true 10 nobody_left
     wait $client || true
 }
+
+@test "jobs of two users go on over a restart in good order, and over a kill" {
+    start_system
+    seq 80 >items
+    has() {
+        [ -e "$1" ] && (($(wc -l <"$1") >= $2))
+    }
+    local once=--at-most-once first
+    for once in --at-most-once --retries=0; do
+        rm -f out.alice out.bob
+        background as $alice pmapc map $once -a items -- sh -c 'sleep 0.03; id -u >&2; echo $0' >out.alice 2>err.alice
+        first=$PID
+        background as $bob pmapc map $once -u -a items -- sh -c 'sleep 0.03; id -u >&2; echo $0' >out.bob 2>err.bob
+        until_true 20 has out.alice 10
+        until_true 20 has out.bob 10
+        if [ $once = --at-most-once ]; then
+            stop_daemon
+        else
+            kill -KILL "$DAEMON"
+            ended "$DAEMON" 137
+            forget_daemon "$DAEMON"
+        fi
+        start_system
+        ended $first 0
+        ended $PID 0
+        same items out.alice
+        sort -n out.bob | same items -
+        [ "$(grep -v pmapc err.alice | sort -u)" = $alice ] && [ "$(grep -v pmapc err.bob | sort -u)" = $bob ] || fail "run as others: $(sort -u err.alice err.bob)"
+    done
+    stop_daemon
+    until_true 10 nobody_left
+}

@@ -188,6 +188,44 @@ static void at_most_once_and_refused(void **state)
     stop(fake, pool);
 }
 
+/* One that has begun all there is, says so twice, and for a job that is not there: what was not sent it
+ * cannot have begun. */
+static void claims_too_much(struct fake *fake)
+{
+    struct message m;
+    uint64_t ref;
+    if (!fake_welcome(fake, 1, 2) || !fake_expect(fake, MSG_OPEN, &m))
+        return;
+    fake_opened(fake, m.open.ref, 1);
+    begun(fake, m.open.ref + 1, 0, 1);
+    begun(fake, m.open.ref, 0, 1);
+    begun(fake, m.open.ref, 0, PROTOCOL_COUNT_MAX);
+    if (!pong(fake) || !another(fake) || !opens(fake, 2, "c", &ref))
+        return;
+    answer(fake, ref, 2, 1, true);
+    fake_silent(fake);
+}
+
+static void at_most_once_and_claimed(void **state)
+{
+    (void)state;
+    for (int unordered = 0; unordered < 2; unordered++) {
+        pmap *pool;
+        struct fake *fake = start(claims_too_much, LONG_MS, &pool);
+        const struct pmap_job_options options = {.once = 1, .unordered = unordered};
+        pmap_job *job = open_job(pool, &options, "ab", false);
+        assert_true(pmap_ping(pool, LONG_MS) > 0);
+        assert_int_equal(pmap_put(job, "c", 1), 0);
+        assert_int_equal(pmap_end(job), 0);
+        lose(fake, pool);
+        assert_result(job, 0, "", 0, "the daemon was lost while it ran");
+        assert_result(job, 1, "", 0, "the daemon was lost while it ran");
+        assert_result(job, 2, "2", 0, NULL);
+        assert_end(job, PMAP_DONE);
+        stop(fake, pool);
+    }
+}
+
 static void fails_and_goes(struct fake *fake)
 {
     struct message m;
@@ -360,6 +398,7 @@ int main(void)
         cmocka_unit_test(at_most_once_in_good_order),
         cmocka_unit_test(at_most_once_without_order),
         cmocka_unit_test(at_most_once_and_refused),
+        cmocka_unit_test(at_most_once_and_claimed),
         cmocka_unit_test(halted_before),
         cmocka_unit_test(in_its_midst),
         cmocka_unit_test(another_result),
