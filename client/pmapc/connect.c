@@ -33,7 +33,8 @@ struct patience {
     int64_t most_ms;  /* 0: it is not */
     int64_t began_ms; /* when it was missed first; 0: not yet */
     bool quiet, told;
-    bool seen; /* somebody has been there, or has left a socket */
+    bool seen;                   /* somebody has been there, or has left a socket */
+    char endpoint[ENDPOINT_MAX]; /* where he is waited for; once told */
     int rounds, resets;
 };
 
@@ -170,12 +171,24 @@ static void tell_waiting(struct patience *p, const char *endpoint, int error)
     if (p->told || p->quiet || (error != -ETIMEDOUT && now_ms() - p->began_ms < TELL_MS))
         return;
     p->told = true;
+    snprintf(p->endpoint, sizeof p->endpoint, "%s", endpoint);
     tell("the daemon at %s %s: waiting up to %g s for it to come back", endpoint,
          nobody(error)          ? "is gone"
          : error == -ESHUTDOWN  ? "is stopping"
          : error == -ECONNRESET ? "closed the connection"
                                 : "does not answer",
          (double)p->most_ms / 1e3);
+}
+
+/* And that it is there, or who else is. */
+static void tell_there(const struct patience *p, const char *endpoint)
+{
+    char took[TELL_ROOM];
+    tell_duration((double)(now_ms() - p->began_ms) / 1e3, took);
+    if (p->told && strcmp(p->endpoint, endpoint) != 0)
+        tell("it is not back after %s: going on with the one at %s", took, endpoint);
+    else if (p->told)
+        tell("the daemon is back after %s: going on", took);
 }
 
 /*
@@ -229,10 +242,7 @@ static int connect_as(const struct globals *globals, enum connect_mode mode, int
         pmap *made = NULL;
         int rc = pmap_connect(endpoint, &options, &made);
         if (rc == 0) {
-            char took[TELL_ROOM];
-            if (patience.told)
-                tell("the daemon is back after %s: going on",
-                     tell_duration((double)(now_ms() - patience.began_ms) / 1e3, took));
+            tell_there(&patience, endpoint);
             *pool = made;
             return 0;
         }

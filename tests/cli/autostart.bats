@@ -174,3 +174,21 @@ nobody() {
     complains 'folder'
     [ -z "$(processes)" ]
 }
+
+@test "the system's daemon that has left its socket is waited for, and then one of one's own is used" {
+    [ "$(id -u)" = 0 ] || skip "only root can mount"
+    unshare --mount true 2>/dev/null || skip "no mount namespace"
+    cat >on_run <<'RUN'
+mount -t tmpfs tmpfs /run && mkdir /run/pmapd || exit 99
+/usr/bin/python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("/run/pmapd/pmapd.sock")' || exit 99
+exec "$@"
+RUN
+    expect 0 unshare --mount --propagation private sh on_run pmapc map --reconnect 0.7 square ::: 3
+    says 9
+    complains "ipc:///run/pmapd/pmapd.sock is gone: waiting up to 0.7 s"
+    complains "it is not back after .*: going on with the one at ipc://$T/run/pmapd/pmapd.sock"
+    # Who does not wait uses that one at once.
+    expect 0 unshare --mount --propagation private sh on_run pmapc map --reconnect 0 square ::: 4
+    says 16
+    silent
+}
