@@ -9,6 +9,7 @@
 #include "daemon/listen.h"
 #include "daemon/options.h"
 #include "daemon/sandbox/sandbox.h"
+#include "daemon/service.h"
 #include "daemon/start.h"
 
 #include <errno.h>
@@ -196,11 +197,13 @@ static int run(const struct options *options)
 int main(int argc, char **argv)
 {
     struct options options;
-    int rc = options_read(argc, argv, &options);
-    if (rc != 0)
-        return rc > 0 ? EXIT_SUCCESS : EXIT_USAGE;
-    log_init("pmapd", LOG_INFO);
-    int status = options.check_config ? check_config(&options) : run(&options);
-    options_free(&options);
+    int rc = options_read(argc, argv, &options), status = rc < 0 ? EXIT_USAGE : EXIT_SUCCESS;
+    if (rc == 0) {
+        log_init("pmapd", LOG_INFO);
+        status = options.check_config ? check_config(&options) : run(&options);
+        options_free(&options);
+    }
+    if (status == EXIT_USAGE || status == EXIT_SERVED || status == EXIT_CONFIG)
+        service_turn_away();
     return status;
 }

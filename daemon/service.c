@@ -18,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { WAITING_MAX = 10000 }; /* more than a backlog has: who comes for ever is not waited for */
+
 /* state: lines, "" or with a newline at their end. A status that is too long is cut. */
 static void tell(const char *state, const char *status)
 {
@@ -83,8 +85,21 @@ static int read_socket(int fd, struct service_socket *out)
 
 size_t service_passed(void)
 {
-    int given = sd_listen_fds(0);
+    static int given = -1; /* service_sockets has the variables removed */
+    if (given < 0)
+        given = sd_listen_fds(0);
     return given > 0 ? (size_t)given : 0;
+}
+
+void service_turn_away(void)
+{
+    for (size_t i = 0; i < service_passed(); i++) {
+        int listening = SD_LISTEN_FDS_START + (int)i, flags = fcntl(listening, F_GETFL), fd = -1;
+        if (flags < 0 || fcntl(listening, F_SETFL, flags | O_NONBLOCK) < 0)
+            continue;
+        for (int count = 0; count < WAITING_MAX && (fd = accept(listening, NULL, NULL)) >= 0; count++)
+            close(fd);
+    }
 }
 
 int service_sockets(struct service_socket **sockets, size_t *count)
@@ -145,6 +160,10 @@ int64_t service_watchdog_ns(void)
 }
 
 void service_alive(void)
+{
+}
+
+void service_turn_away(void)
 {
 }
 

@@ -37,6 +37,12 @@ struct service_socket {
 size_t service_passed(void);
 
 /*
+ * We shall not serve, nor would the next one: drops the connections that wait at the sockets that were
+ * passed. A service manager would start us again and again for those, even where the client has left.
+ */
+void service_turn_away(void);
+
+/*
  * The sockets that were passed. *sockets: from malloc (NULL when there are none), its descriptors the
  * caller's. To be called once, before anything else opens descriptors in earnest. Returns 0 or a negative
  * errno, logged: one of another kind is an error, which names it.

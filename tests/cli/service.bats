@@ -214,6 +214,29 @@ is_another() {
     grep -q 'descriptor 3, which was passed' err || fail "not named"
 }
 
+@test "a daemon that cannot start drops who waits at its socket, or it would be started for ever" {
+    printf '[pool]\nslots = many\n' >bad.conf
+    expect 0 /usr/bin/python3 - "$T/d.sock" <<'PY'
+import os, select, socket, sys
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+listener.bind(sys.argv[1])
+listener.listen(9)
+for options in ["-c", "bad.conf"], ["-e", "ipc:///elsewhere.sock"], ["--nonsense"]:
+    clients = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(3)]
+    for client in clients:
+        client.connect(sys.argv[1])
+    clients.pop().close()  # it has left already
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(os.dup(listener.fileno()), 3)
+        os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+        os.execvp("pmapd", ["pmapd", "--private", *options])
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    print(status, select.select([listener], [], [], 0)[0], [client.recv(1) for client in clients])
+PY
+    says $'78 [] [b\'\', b\'\']\n78 [] [b\'\', b\'\']\n2 [] [b\'\', b\'\']'
+}
+
 @test "passed and bound endpoints go together" {
     DAEMON_OPTIONS=(-e "ipc://$T/second.sock")
     manage --listen "$T/second.sock"
