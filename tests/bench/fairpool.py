@@ -1,9 +1,10 @@
-"""A pool for several users, for fair.py: root's daemon, who floods it, and what its status says meanwhile."""
+"""A pool for several users, for fair.py and soak.py: root's daemon, who floods it, what its status says meanwhile."""
 
 import json
 import os
 import resource
 import shutil
+import signal
 import statistics
 import tempfile
 import time
@@ -31,20 +32,22 @@ def raise_descriptors():
 
 class Pool:
     """
-    Root's daemon with a configuration of its own. What is started here ends with stop(), or with us, however we
-    end: the kernel kills it (--pdeathsig).
+    Root's daemon with a configuration of its own; for anybody else a private one, where all users are this one. What
+    is started here ends with stop(), or with us, however we end: the kernel kills it (--pdeathsig).
     """
 
-    def __init__(self, options, sections=""):
+    def __init__(self, options, sections="", name="fair"):
         self.options, self.slots = options, options.slots
+        self.root = os.geteuid() == 0
         self.setpriv = find_setpriv()
         self.processes, self.inputs = [], []
-        self.folder = tempfile.mkdtemp(prefix="pmapd-fair-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+        self.folder = tempfile.mkdtemp(prefix=f"pmapd-{name}-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
         try:
             os.chmod(self.folder, 0o711)
-            config = self.write("pmapd.conf", f"[daemon]\nuser = {options.user}\nkill_grace = 200ms\n{sections}")
+            config = self.write_config(sections)
             prefix = (self.setpriv, "--pdeathsig", "KILL")
-            self.daemon = Daemon(options.bin, self.folder, "pool", self.slots, prefix, ("-c", config))
+            whose = ("-c", config) if self.root else ("--private",)
+            self.daemon = Daemon(options.bin, self.folder, "pool", self.slots, prefix, whose)
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
@@ -70,6 +73,15 @@ class Pool:
         os.chmod(path, 0o644)
         return path
 
+    def write_config(self, sections):
+        text = f"[daemon]\nuser = {self.options.user}\nkill_grace = 200ms\n{sections}"
+        return self.write("pmapd.conf", text)
+
+    def configure(self, sections):
+        """Has the daemon read another configuration."""
+        self.write_config(sections)
+        os.kill(self.daemon.process.pid, signal.SIGHUP)
+
     def program(self, name):
         return os.path.join(self.options.bin, name)
 
@@ -77,6 +89,8 @@ class Pool:
         return [self.program("pmapc"), "-e", self.endpoint, *arguments]
 
     def as_user(self, uid, argv):
+        if not self.root:
+            return [self.setpriv, "--pdeathsig", "KILL", *argv]
         who = [self.setpriv, "--reuid", str(uid), "--regid", str(uid), "--clear-groups", "--inh-caps=-all"]
         return [*who, "--pdeathsig", "KILL", *argv]
 
