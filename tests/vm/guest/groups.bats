@@ -55,6 +55,29 @@ burning() {
     seq 30 | same - b.out
 }
 
+@test "a limit of memory that is made lower is in force at once, and holds up nobody while memory is taken back" {
+    configure '[user alice]' 'memory = 400M'
+    systemctl restart pmapd.service
+    start_as alice a "pmapc map -- python3 -c 'x = bytearray(150 << 20); open(\"$T/full\", \"w\"); import time; time.sleep(600)' ::: 1"
+    local job=$PID
+    until_true 60 test -e full
+    configure '[user alice]' 'memory = 64M'
+    systemctl reload pmapd.service
+    until_true 30 eval '[ "$(cat "$(group_of alice)/memory.max")" = 67108864 ]'
+    expect_as bob 0 timeout 20 pmapc map -- echo ::: served
+    ended "$job" 1 a
+    grep -qi 'item 1: .*memory' a.err
+    # Who comes with other groups takes nothing from the others.
+    configure '[user alice]' 'memory = 64M' '[group adm]' 'pids = 50' '[defaults]' 'pids = 90'
+    systemctl restart pmapd.service
+    start_as alice a "pmapc map -- sleep ::: 600"
+    until_true 20 eval '[ -n "$(group_of alice)" ]'
+    until_true 10 eval '[ "$(cat "$(group_of alice)/pids.max")" = 90 ]'
+    expect 0 env -C /home/alice setpriv --reuid alice --regid alice --groups "$(id -g alice),$(getent group adm | cut -d : -f 3)" \
+        --reset-env pmapc map -- cat "$(group_of alice)/pids.max" ::: -u
+    says 90
+}
+
 @test "who starts more processes than he may have is held, and nobody else is" {
     configure '[user alice]' 'pids = 40'
     systemctl restart pmapd.service

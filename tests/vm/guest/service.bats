@@ -93,6 +93,47 @@ ready_ms() {
     says 'got 1'
 }
 
+# failed STATUS: it has ended with that, and nobody starts it.
+failed() {
+    [ "$(property ActiveState) $(property ExecMainStatus)" = "failed $1" ]
+}
+
+# vain_starts COUNT: so often it has found the fault in the file.
+vain_starts() {
+    [ "$(journalctl --no-pager -o cat --since "$SINCE" -u pmapd.service | grep -c 'pmapd.conf:2')" = "$1" ]
+}
+
+# For longer than RestartSec=, a tenth of a second.
+left_alone() {
+    until_true 20 failed 78
+    local starts
+    starts=$(journalctl --no-pager -o cat --since "$SINCE" -u pmapd.service | grep -c 'pmapd.conf:2')
+    figure "vain starts: $starts"
+    always 60 eval "failed 78 && vain_starts $starts"
+}
+
+@test "a service that cannot start is left alone, also when clients have tried it" {
+    configure '[pool]' 'slots = many'
+    systemctl restart pmapd.service || true
+    left_alone
+    timeout 10 pmapc -e ipc:///run/pmapd/pmapd.sock ping -c 1 >out 2>err || true
+    left_alone
+    [ "$(systemctl is-active pmapd.socket)" = active ]
+    cp /root/pmapd.conf $CONF
+    until_true 20 answers
+    # Another one at its socket, that somebody has started by hand.
+    systemctl stop pmapd.service pmapd.socket
+    setpriv --pdeathsig KILL pmapd >hand.log 2>&1 3>&- &
+    local hand=$!
+    until_true 20 answers
+    systemctl start pmapd.service || true
+    until_true 20 failed 69
+    kill -TERM $hand
+    wait $hand
+    systemctl restart pmapd.socket pmapd.service
+    until_true 20 answers
+}
+
 @test "a reload applies weights and slots, and running jobs go on" {
     local pid
     pid=$(property MainPID)
@@ -103,7 +144,7 @@ ready_ms() {
     systemctl reload pmapd.service
     until_true 10 reloaded 7 3
     [ "$(property MainPID)" = "$pid" ]
-    [ "$(cat "$(group_of alice)/cpu.weight")" = 700 ]
+    until_true 10 eval '[ "$(cat "$(group_of alice)/cpu.weight")" = 700 ]'
     ended "$job" 0 a
     seq 200 | same - a.out
 }
