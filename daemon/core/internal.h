@@ -19,7 +19,7 @@ enum { WINDOW_DEFAULT = 4 << 20, QUEUE_DEPTH_DEFAULT = 32 };
 /* How much longer than expected a chunk may run before what is queued behind it is taken back. */
 #define OVERRUN_NS INT64_C(2000000)
 /* While others wait a chunk takes this part of its target, and until so many targets after that. */
-enum { CROWDED_PART = 4, CROWDED_TARGETS = 10 };
+enum { CROWDED_PART = 2, CROWDED_TARGETS = 10 };
 /* What a chunk should take at most when all wait for the daemon's end. */
 #define STOPPED_TARGET_NS INT64_C(10000000)
 
