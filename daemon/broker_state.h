@@ -165,7 +165,8 @@ void pulse_tell_ready(const struct broker *broker);
 
 /*** rest.c ***/
 
-/* Gives memory back a second after something has run, or somebody come or gone. Returns when to call again, or INT64_MAX. */
+/* Gives memory back a second after something has run, or somebody come or gone. Returns when to call again,
+ * or INT64_MAX. */
 int64_t rest_tick(struct broker *broker, int64_t now_ns);
 
 /*** reload.c ***/
