@@ -71,10 +71,18 @@ static int change_root(void)
     return umount2(".", MNT_DETACH) < 0 ? -errno : 0;
 }
 
+/* So that nothing of ours appears out there. In a chroot the root is no mount, but what is mounted at PLACE
+ * is, and nothing is mounted anywhere else. */
+static int become_slaves(void)
+{
+    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0)
+        return 0;
+    return errno == EINVAL ? mount(NULL, PLACE, NULL, MS_SLAVE, NULL) : -1;
+}
+
 int root_enter(const char *notify)
 {
-    /* Slaves to the machine's mounts until then, so that nothing of ours appears out there. */
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
+    if (unshare(CLONE_NEWNS) < 0 || become_slaves() < 0 ||
         mount("pmapd", PLACE, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=4k,nr_inodes=64") <
             0)
         return -errno;
