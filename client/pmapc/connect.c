@@ -219,13 +219,22 @@ static bool try_again(struct patience *p, const char *endpoint, bool named, int 
     return leaving || (away && !named);
 }
 
+/* How long one attempt may take: what is left for the daemon that is missed, and no less than ever for one
+ * that was started in its place. */
+static int attempt_ms(const struct patience *p, enum connect_origin origin)
+{
+    int64_t left = left_ms(p);
+    bool missed = p->began_ms != 0 && left > 0 && origin != CONNECT_STARTED;
+    return missed && left < CONNECT_MS ? (int)left : CONNECT_MS;
+}
+
 static int connect_as(const struct globals *globals, enum connect_mode mode, int reconnect_ms, bool quiet,
                       pmap **pool, enum connect_origin *origin)
 {
     struct patience patience = {.most_ms = reconnect_ms, .quiet = quiet};
-    struct pmap_options options = {
-        .connect_timeout_ms = CONNECT_MS, .program = "pmapc", .reconnect_ms = reconnect_ms};
+    struct pmap_options options = {.program = "pmapc", .reconnect_ms = reconnect_ms};
     char endpoint[ENDPOINT_MAX];
+    *origin = CONNECT_FOUND;
     if (globals->endpoint) {
         int rc = endpoint_check(globals->endpoint);
         if (rc < 0) {
@@ -240,6 +249,7 @@ static int connect_as(const struct globals *globals, enum connect_mode mode, int
         if (status != 0)
             return status;
         pmap *made = NULL;
+        options.connect_timeout_ms = attempt_ms(&patience, *origin);
         int rc = pmap_connect(endpoint, &options, &made);
         if (rc == 0) {
             tell_there(&patience, endpoint);
@@ -252,8 +262,6 @@ static int connect_as(const struct globals *globals, enum connect_mode mode, int
         pmap_disconnect(made);
         if (!again)
             return status;
-        if (left_ms(&patience) < CONNECT_MS && left_ms(&patience) > 0)
-            options.connect_timeout_ms = (int)left_ms(&patience);
     }
 }
 
@@ -266,7 +274,6 @@ int connect_pool(const struct globals *globals, enum connect_mode mode, pmap **p
 int connect_lasting(const struct globals *globals, int reconnect_ms, bool quiet, pmap **pool,
                     enum connect_origin *origin)
 {
-    *origin = CONNECT_FOUND;
     return connect_as(globals, CONNECT_START, reconnect_ms, quiet, pool, origin);
 }
 
