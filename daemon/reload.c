@@ -90,21 +90,21 @@ static void add_threads(struct broker *broker)
                     broker->options.slots, zmq_strerror(-rc));
 }
 
-/* Sessions of one user may differ by their groups; see core.h. */
+/* Sessions of one user may differ by their groups, and the most that any of them has holds: the first time
+ * forgets what held so far. */
 static void set_limits(struct broker *broker)
 {
-    struct client *client, *next, *other, *after;
-    HASH_ITER (hh, broker->clients.table, client, next) {
-        struct owner_limits limits = clients_owner_limits(&broker->clients, client), its;
-        if (client->session == NULL)
-            continue;
-        HASH_ITER (hh, broker->clients.table, other, after) {
-            if (other->uid != client->uid || other->session == NULL)
+    struct client *client, *next;
+    for (int time = 0; time < 2; time++) {
+        HASH_ITER (hh, broker->clients.table, client, next) {
+            if (client->session == NULL)
                 continue;
-            its = clients_owner_limits(&broker->clients, other);
-            limits = owner_limits_most(&limits, &its);
+            struct owner_limits limits = clients_owner_limits(&broker->clients, client);
+            if (time == 0)
+                core_session_limits(broker->core, client->session, &limits);
+            else
+                core_session_raise(broker->core, client->session, &limits);
         }
-        core_session_limits(broker->core, client->session, &limits);
     }
 }
 

@@ -189,7 +189,8 @@ static void set_limits(struct core *core, struct owner *owner, const struct owne
     owner->limits = *limits;
 }
 
-struct owner_limits owner_limits_most(const struct owner_limits *a, const struct owner_limits *b)
+/* The more of each. */
+static struct owner_limits most_of(const struct owner_limits *a, const struct owner_limits *b)
 {
     bool capped = a->slots != 0 && b->slots != 0;
     return (struct owner_limits){
@@ -208,6 +209,13 @@ void core_session_limits(struct core *core, struct session *session, const struc
     set_limits(core, session->owner, limits);
 }
 
+void core_session_raise(struct core *core, struct session *session, const struct owner_limits *limits)
+{
+    settle_last_action(core);
+    struct owner_limits most = most_of(&session->owner->limits, limits);
+    set_limits(core, session->owner, &most);
+}
+
 int core_session_open(struct core *core, uid_t uid, const struct owner_limits *limits, void *cookie,
                       struct session **session)
 {
@@ -218,7 +226,7 @@ int core_session_open(struct core *core, uid_t uid, const struct owner_limits *l
         free(s);
         return -ENOMEM;
     }
-    struct owner_limits most = owner->sessions > 0 ? owner_limits_most(&owner->limits, limits) : *limits;
+    struct owner_limits most = owner->sessions > 0 ? most_of(&owner->limits, limits) : *limits;
     set_limits(core, owner, &most);
     s->owner = owner;
     s->cookie = cookie;

@@ -60,9 +60,6 @@ struct owner_limits {
                               exceed it */
 };
 
-/* The more of each. */
-struct owner_limits owner_limits_most(const struct owner_limits *a, const struct owner_limits *b);
-
 /* NULL when memory is short. */
 struct core *core_new(const struct core_config *config);
 /*
@@ -87,6 +84,8 @@ int core_session_open(struct core *core, uid_t uid, const struct owner_limits *l
 
 /* Changes what the session's owner may have, whatever its other sessions were given. */
 void core_session_limits(struct core *core, struct session *session, const struct owner_limits *limits);
+/* The same, but nothing of it becomes less than it is. */
+void core_session_raise(struct core *core, struct session *session, const struct owner_limits *limits);
 
 /* The client is gone: its jobs are dropped without a word, chunks in flight live on as orphans. Frees the
  * session. */
