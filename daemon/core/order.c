@@ -171,7 +171,7 @@ static struct job *least_job(struct owner *owner, int32_t priority, int64_t now_
 
 /*
  * Who is alone in its tree is the first whatever its key says, so nothing keeps that up to date until another
- * one comes. (An item of a user who is alone on the machine cost the broker 2 % more.)
+ * one comes. (With one user's items, a chunk each, to keep them took 2.3 % of the broker's instructions.)
  */
 static void meet_lone_owner(struct core *core, int64_t now_ns)
 {
@@ -327,7 +327,7 @@ void order_update_all(struct core *core, int64_t now_ns)
         order_update(core, job, now_ns);
 }
 
-/* What makes no difference, the common case by far, is found out with a third of what order_update takes. */
+/* What makes no difference, the common case by far, is found out with half of what order_update takes. */
 void order_ran(struct core *core, struct job *job, int64_t now_ns)
 {
     bool capped = job->options.slots != 0 || job->owner->limits.slots != 0;
