@@ -20,6 +20,17 @@ void assert_says(const pmap *pool, const char *words)
         fail_msg("\"%s\" is not in \"%s\"", words, pmap_error(pool));
 }
 
+pmap_result take_result(pmap_job *job, uint64_t index, const char *text, int more)
+{
+    pmap_result r;
+    assert_int_equal(pmap_wait_take(job, LONG_MS, &r), PMAP_RESULT);
+    assert_int_equal(r.index, index);
+    assert_int_equal(r.size, strlen(text));
+    assert_memory_equal(r.data, text, r.size);
+    assert_int_equal(r.more, more);
+    return r;
+}
+
 struct job_report report_of(uint64_t items, uint64_t failed)
 {
     return (struct job_report){.job = 42,

@@ -18,6 +18,10 @@ int connect_to(const char *endpoint, int timeout_ms, pmap **pool);
 /* The last error of the pool has these words in it. */
 void assert_says(const pmap *pool, const char *words);
 
+/* The job's next result, which must be of this item, have these bytes, and be a piece before others or not.
+ */
+pmap_result take_result(pmap_job *job, uint64_t index, const char *text, int more);
+
 /* A report of job 42. */
 struct job_report report_of(uint64_t items, uint64_t failed);
 

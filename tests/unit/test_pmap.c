@@ -47,12 +47,7 @@ static void three_results(struct fake *fake)
 static void assert_result(pmap_job *job, uint64_t index, const char *text, int more, const char *error,
                           int64_t time_ns)
 {
-    pmap_result r;
-    assert_int_equal(pmap_wait_take(job, LONG_MS, &r), PMAP_RESULT);
-    assert_int_equal(r.index, index);
-    assert_int_equal(r.size, strlen(text));
-    assert_memory_equal(r.data, text, r.size);
-    assert_int_equal(r.more, more);
+    pmap_result r = take_result(job, index, text, more);
     assert_int_equal(r.failed, error != NULL);
     if (error)
         assert_string_equal(r.error, error);
