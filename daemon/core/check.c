@@ -140,10 +140,10 @@ static const char *check_sent(const struct job *job)
     return NULL;
 }
 
-/* Is its key in the tree no more than what it is now? Sums of doubles may differ by their rounding. */
+/* Is its key in the heap hardly more than what it is now? Sums of doubles may differ by their rounding. */
 static bool in_place(const struct share *share, int64_t now_ns)
 {
-    return share->key <= share_key(share, now_ns) + 1;
+    return share->key <= share_key(share, now_ns) + (double)SHARE_LEAD_NS / share->weight + 1;
 }
 
 static const char *check_job(const struct core *core, const struct job *job, int64_t now_ns)
@@ -162,16 +162,16 @@ static const char *check_job(const struct core *core, const struct job *job, int
           "a job waits for a worker and there is one, or no need of one");
     CHECK(!job->halted || job->cancelled || job->queued_items == 0, "a halted job has items to run");
     CHECK(job->runnable == (work && !capped && !job->starved),
-          "a job is in its owner's tree and has no business there, or the reverse");
+          "a job is in the order and has no business there, or the reverse");
     CHECK(job->capped == (work && capped && !job->starved),
           "a job is held up by a cap that is not reached, or the reverse");
     CHECK(job->options.slots == 0 || job->lanes + job->tokens <= job->options.slots,
           "a job has more slots than it asked for");
     bool due = job->runnable && job->owner->runnable;
-    bool lone_job = job->owner->runnable_jobs == 1, lone_owner = core->runnable_owners == 1;
+    bool lone_job = job->runnable && job->level->runnable.count == 1, lone_owner = core->runnable.count == 1;
     CHECK(!job->runnable || lone_job || in_place(&job->share, now_ns), "a job is behind its place");
     CHECK(!due || lone_owner || in_place(&job->owner->share, now_ns), "an owner is behind its place");
-    CHECK(due || !job->runnable || order_owner_capped(job->owner), "an owner with work is not in the tree");
+    CHECK(due || !job->runnable || order_owner_capped(job->owner), "an owner with work is not in the order");
     CHECK(!due || !slot_free(core), "a job waits while a slot is free");
     bool stuck = job->piece != NULL && job->in_credit + (int64_t)job->in_owed <= 0;
     CHECK(!stuck || job->in_held != job->piece_cost || job->refused, "a large item gets no credit");
@@ -339,11 +339,12 @@ const char *core_check(const struct core *core, int64_t now_ns)
         owner_lanes_bad += owner->limits.slots != 0 && owner->lanes > owner->limits.slots &&
                            owner->lanes > owner->lanes_before;
         uint32_t due = 0;
-        RB_FOREACH (job, job_shares, &owner->jobs)
-            due++;
+        struct level *level;
+        RB_FOREACH (level, work_levels, &owner->work)
+            due += level->runnable.count;
         CHECK(due == owner->runnable_jobs, "an owner's runnable jobs do not add up");
         bool full = order_owner_capped(owner);
-        CHECK(owner->runnable == (due > 0 && !full), "an owner is in the tree and may not, or the reverse");
+        CHECK(owner->runnable == (due > 0 && !full), "an owner is in the order and may not, or the reverse");
         CHECK(owner->held_up == (due > 0 && full), "an owner is held up by a cap that is not reached");
         held_up += owner->held_up;
     }

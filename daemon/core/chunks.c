@@ -291,6 +291,11 @@ void chunks_call_back(struct core *core, struct job *job)
 
 void chunk_insert(struct job *job, struct chunk *chunk)
 {
+    if (chunk->first >= job->cut_end) { /* known without a look at the last one, which no cache may have */
+        job->cut_end = chunk->first + chunk->items.count;
+        TAILQ_INSERT_TAIL(&job->chunks, chunk, job_link);
+        return;
+    }
     struct chunk *before;
     TAILQ_FOREACH_REVERSE(before, &job->chunks, chunk_list, job_link)
     {
@@ -367,6 +372,7 @@ static struct chunk *give(struct core *core, struct worker *worker, struct job *
     }
     worker_relist(core, worker, now_ns);
     order_ran(core, job, now_ns);
+    order_served(core, job, now_ns);
     return chunk;
 }
 
@@ -446,7 +452,7 @@ static struct chunk *dispatch(struct core *core, int64_t now_ns)
 
 struct chunk *chunks_dispatch(struct core *core, int64_t now_ns)
 {
-    if (core->runnable_owners > 1)
+    if (core->runnable.count > 1)
         notice_crowd(core, now_ns);
     struct chunk *chunk = NULL;
     if (core->running <= slots_of(core)) /* else nothing begins until then, but for the guarantee */

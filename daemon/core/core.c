@@ -4,6 +4,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
+void *allocate_lines(size_t size)
+{
+    enum { LINE = 64 };
+    size = (size + LINE - 1) / LINE * LINE;
+    void *memory = aligned_alloc(LINE, size);
+    return memory != NULL ? memset(memory, 0, size) : NULL;
+}
+
 void *spare_take(struct spare *spare)
 {
     void *object = spare->first;
@@ -61,7 +69,6 @@ struct core *core_new(const struct core_config *config)
     if (core->config.start_delay_ns == 0)
         core->config.start_delay_ns = START_DELAY_DEFAULT_NS;
     RB_INIT(&core->owners);
-    RB_INIT(&core->runnable);
     RB_INIT(&core->jobs);
     LIST_INIT(&core->sessions);
     LIST_INIT(&core->orphans);
@@ -150,6 +157,7 @@ void core_free(struct core *core)
         RB_REMOVE(owner_uids, &core->owners, owner);
         free(owner);
     }
+    heap_free(&core->runnable);
     core_rest(core);
     free(core);
 }
@@ -168,14 +176,16 @@ static struct owner *owner_get(struct core *core, uid_t uid, const struct owner_
     struct owner *owner = RB_FIND(owner_uids, &core->owners, &key);
     if (owner != NULL)
         return owner;
-    owner = calloc(1, sizeof *owner);
+    if (heap_reserve(&core->runnable, core->owner_count + 1) < 0)
+        return NULL;
+    owner = allocate_lines(sizeof *owner);
     if (owner == NULL)
         return NULL;
     owner->uid = uid;
     owner->limits = *limits;
-    share_init(&owner->share, limits->weight);
-    RB_INIT(&owner->jobs);
-    TAILQ_INIT(&owner->lasting);
+    share_init(&owner->share, limits->weight, uid);
+    RB_INIT(&owner->work);
+    RB_INIT(&owner->levels);
     TAILQ_INIT(&owner->refused);
     RB_INSERT(owner_uids, &core->owners, owner);
     core->owner_count++;

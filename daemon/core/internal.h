@@ -9,6 +9,7 @@
 #define PMAP_CORE_INTERNAL_H
 
 #include "daemon/core/core.h"
+#include "daemon/core/heap.h"
 #include "daemon/core/share.h"
 
 #include <bsd/sys/tree.h>
@@ -151,32 +152,42 @@ struct crew {
 
 RB_HEAD(job_refs, job);
 RB_HEAD(job_ids, job);
-RB_HEAD(job_shares, job);
 RB_HEAD(owner_uids, owner);
-RB_HEAD(owner_shares, owner);
+RB_HEAD(levels, level);
+RB_HEAD(work_levels, level);
 
+/* An owner's jobs of one priority. */
+struct level {
+    struct heap runnable;      /* those that could have a chunk cut, by the keys of their shares */
+    RB_ENTRY(level) work_link; /* in owner->work while there is such a job */
+    RB_ENTRY(level) link;      /* in owner->levels */
+    int32_t priority;
+    uint32_t jobs;                     /* in all: with the last of them it is freed */
+    double present;                    /* virtual time of the job that was served last */
+    TAILQ_HEAD(job_list, job) lasting; /* runnable ones that are lasting, the oldest first */
+};
+
+/* With many owners or jobs each line of them is a cache miss: what most decisions read is together. */
 struct owner {
-    /* What a walk through the tree reads is together: with many owners each line of it is a cache miss. */
-    RB_ENTRY(owner) share_link; /* in core->runnable while `runnable` */
-    struct share share;
-    uid_t uid;
-    bool runnable; /* it has a runnable job, and may have one more slot */
-    bool held_up;  /* it has one, and its cap on slots is reached */
-    RB_ENTRY(owner) uid_link;
-    TAILQ_ENTRY(owner) refused_link; /* in core->refused while `refused` is not empty */
+    struct share share;       /* first, so that it is the owner as well; in core->runnable while `runnable` */
+    const struct job *likely; /* the job that may be the next one, or may be gone: only to be prefetched */
+    struct work_levels work;  /* those with a runnable job, the highest priority first */
+    uint32_t runnable_jobs;   /* in them */
+    bool runnable;            /* it has a runnable job, and may have one more slot */
+    bool held_up;             /* it has one, and its cap on slots is reached */
+    bool unserved;            /* it has work and nothing runs, since unserved_ns */
+    bool changed;             /* its limits, and its jobs have not been looked at since */
+    uint32_t starved_jobs;
+    uint32_t lanes;  /* workers that hold a chunk of this owner's */
+    uint32_t tokens; /* slots that its chunks have borrowed */
     struct owner_limits limits;
-    bool unserved;                    /* it has work and nothing runs, since unserved_ns */
+    uid_t uid;
+    RB_ENTRY(owner) uid_link;
+    struct levels levels;             /* of its jobs */
+    TAILQ_ENTRY(owner) refused_link;  /* in core->refused while `refused` is not empty */
     TAILQ_ENTRY(owner) unserved_link; /* in core->unserved while `unserved` */
     int64_t unserved_ns;
-    uint32_t starved_jobs;
-    bool changed;                      /* its limits, and its jobs have not been looked at since */
-    double present;                    /* virtual time of the job that was served last */
-    struct job_shares jobs;            /* those that could have a chunk cut */
-    TAILQ_HEAD(job_list, job) lasting; /* those of them that are lasting, the oldest first */
-    uint32_t runnable_jobs;            /* in `jobs` */
     uint32_t sessions, open_jobs;
-    uint32_t lanes;            /* workers that hold a chunk of this owner's */
-    uint32_t tokens;           /* slots that its chunks have borrowed */
     uint32_t lanes_before;     /* lanes when its cap was changed last: no more than these may exceed it */
     uint64_t granted;          /* sum of its jobs' input windows */
     TAILQ_HEAD(, job) refused; /* jobs whose large items wait until they may exceed the limits */
@@ -206,25 +217,17 @@ struct session {
 };
 
 struct job {
-    /* What a walk through the tree reads is together, as in an owner. */
-    RB_ENTRY(job) share_link; /* in owner->jobs while `runnable` */
-    int32_t priority;         /* that of its options */
-    struct share share;
-    RB_ENTRY(job) ref_link;        /* in its session's, while session is set */
-    RB_ENTRY(job) id_link;         /* in core->jobs, likewise */
-    TAILQ_ENTRY(job) starved_link; /* in crew->starved while `starved` */
-    TAILQ_ENTRY(job) lasting_link; /* in owner->lasting while `lasting` and `runnable` */
-    TAILQ_ENTRY(job) out_link;     /* in core->outbox while `queued_out` */
-    LIST_ENTRY(job) orphan_link;   /* in core->orphans, or, when nothing is left of it, in core->over */
-    TAILQ_ENTRY(job) refused_link; /* in owner->refused while `refused` */
-    uint64_t id, ref;
-    struct session *session; /* NULL: an orphan, which only waits for its chunks */
+    struct share share;  /* first, so that it is the job as well; in level->runnable while `runnable` */
+    struct level *level; /* of its priority */
     struct owner *owner;
-    const void *function;
+    struct crew *crew;                          /* whose workers run it; NULL: not known yet */
+    struct session *session;                    /* NULL: an orphan, which only waits for its chunks */
+    TAILQ_HEAD(segment_list, segment) segments; /* items that no worker has; ascending */
+    uint64_t queued_items;                      /* in them */
+    uint64_t cut_end;                           /* the index behind all that was ever cut */
     struct job_options options;
-    struct crew *crew; /* whose workers run it; NULL: not known yet */
-    bool runnable;     /* it could have a chunk cut: it is in owner->jobs, whatever its owner may */
-    bool capped;       /* it could, were it not for its own cap on slots */
+    bool runnable; /* it could have a chunk cut, whatever its owner may */
+    bool capped;   /* it could, were it not for its own cap on slots */
     bool starved, queued_out, opened, cancelled, refused;
     bool process, lasting, exact, tell_over; /* as job_request has it */
     bool measured;                           /* item_ns is of this job's own items */
@@ -232,10 +235,32 @@ struct job {
     bool paused;                             /* nothing of it is begun for now */
     bool halted;                             /* an item has failed, and nothing of it is begun any more */
     bool client_gone;                        /* nobody waits for an orphan's last words */
+    struct chunk_list chunks; /* unfinished, or with blocks that wait for their turn; ascending */
+    double item_ns;           /* expected time per item; 0: unknown */
+    double growth;            /* cost of results per cost of input, so far */
+    uint64_t held;            /* cost of all blocks */
+    uint64_t in_flight_cost;  /* input cost of unfinished items of chunks at workers, parked ones left out */
+    uint64_t in_window;       /* what the client may have sent and not got back: the grant */
+    uint32_t last_count;      /* items of the last chunk */
+    uint32_t least_count;     /* items that are worth a chunk's own cost; 0: any */
+    uint32_t lanes;           /* workers that hold a chunk of it */
+    uint32_t in_flight;       /* chunks at workers */
+    uint32_t running;         /* slots that it holds: by chunks, and by what they have borrowed */
+    uint32_t tokens;          /* of these, borrowed ones */
+    uint32_t parked;          /* those that have given it up */
+    uint64_t lent;            /* credit that workers have for results of chunks that were begun */
+
+    uint64_t id, ref;
+    const void *function;
+    RB_ENTRY(job) ref_link;        /* in its session's, while session is set */
+    RB_ENTRY(job) id_link;         /* in core->jobs, likewise */
+    TAILQ_ENTRY(job) starved_link; /* in crew->starved while `starved` */
+    TAILQ_ENTRY(job) lasting_link; /* in level->lasting while `lasting` and `runnable` */
+    TAILQ_ENTRY(job) out_link;     /* in core->outbox while `queued_out` */
+    LIST_ENTRY(job) orphan_link;   /* in core->orphans, or, when nothing is left of it, in core->over */
+    TAILQ_ENTRY(job) refused_link; /* in owner->refused while `refused` */
 
     /* Input. in_credit + in_held + in_owed == in_window + in_extra, always. */
-    TAILQ_HEAD(segment_list, segment) segments; /* ascending */
-    uint64_t queued_items;
     uint64_t next_index; /* of the next item to come */
     uint64_t skipped;    /* indices before it whose items are not wanted */
     bool ended;          /* next_index is the total */
@@ -244,20 +269,15 @@ struct job {
     struct batch *gather; /* small batches are copied together in here; a segment's, no reference */
     struct batch *piece, *piece_last; /* a large item that is still arriving; a reference */
     uint64_t piece_size, piece_cost;
-    int64_t in_credit;  /* what the client may still send */
-    uint64_t in_held;   /* cost of what came and is not delivered */
-    uint64_t in_owed;   /* cost of what was delivered and not told */
-    uint64_t in_window; /* the grant */
-    uint64_t in_extra;  /* granted over it for a large item */
+    int64_t in_credit; /* what the client may still send */
+    uint64_t in_held;  /* cost of what came and is not delivered */
+    uint64_t in_owed;  /* cost of what was delivered and not told */
+    uint64_t in_extra; /* granted over it for a large item */
 
     /* Results */
-    struct chunk_list chunks;  /* unfinished, or with blocks that wait for their turn; ascending */
     struct block_list ready;   /* to be sent, in order */
     struct chunk *piece_owner; /* unordered: whose large result is going out, so that no other gets between */
-    uint64_t held;             /* cost of all blocks */
     uint64_t ready_cost;       /* of those in `ready` */
-    uint64_t in_flight_cost;   /* input cost of unfinished items of chunks at workers, parked ones left out */
-    uint64_t lent;             /* credit that workers have for results of chunks that were begun */
     struct chunk_list thirsty; /* chunks whose worker should have more of it; ascending */
     bool sent_piece;           /* the last one that went out was a piece whose next comes */
     int64_t out_credit;        /* what may still be sent */
@@ -265,16 +285,7 @@ struct job {
     uint64_t sent_cost; /* sum of `sent`, less what has been given back of its first */
     uint64_t acked;     /* given back, of the first of `sent` */
 
-    uint32_t lanes;             /* workers that hold a chunk of it */
-    uint32_t in_flight;         /* chunks at workers */
-    uint32_t running;           /* slots that it holds: by chunks, and by what they have borrowed */
-    uint32_t tokens;            /* of these, borrowed ones */
-    uint32_t parked;            /* those that have given it up */
-    double item_ns;             /* expected time per item; 0: unknown */
-    double growth;              /* cost of results per cost of input, so far */
     uint64_t cost_in, cost_out; /* of finished items */
-    uint32_t last_count;
-    uint32_t least_count; /* items that are worth a chunk's own cost; 0: any */
     int64_t opened_ns;
     struct job_report report;
 };
@@ -290,7 +301,7 @@ void spare_give(struct spare *spare, void *object);
 struct core {
     struct core_config config;
     struct owner_uids owners;
-    struct owner_shares runnable;
+    struct heap runnable;         /* owners, by the keys of their shares */
     TAILQ_HEAD(, owner) unserved; /* who has been so for longest first */
     int64_t crowded_ns;           /* when more than one owner had work last; INT64_MIN: never */
     double present;               /* virtual time of the owner that was served last */
@@ -317,7 +328,7 @@ struct core {
     uint32_t running_before; /* when their number was changed last: no more than these may exceed it */
     uint32_t tokens;         /* the lent ones */
     uint32_t worker_count;
-    uint32_t runnable_owners, runnable_jobs; /* owners in `runnable`, and runnable jobs of these */
+    uint32_t runnable_jobs; /* of the owners in `runnable` */
     uint32_t capped_jobs, held_up_owners;
     struct worker_looks looks; /* by the time at which what they run is to be looked at */
     uint64_t next_job, next_chunk, next_worker;
@@ -345,29 +356,56 @@ struct core {
 
 RB_PROTOTYPE(job_refs, job, ref_link, job_ref_compare)
 RB_PROTOTYPE(job_ids, job, id_link, job_id_compare)
-RB_PROTOTYPE(job_shares, job, share_link, job_share_compare)
+RB_PROTOTYPE(levels, level, link, level_compare)
+RB_PROTOTYPE(work_levels, level, work_link, level_compare)
 RB_PROTOTYPE(owner_uids, owner, uid_link, owner_uid_compare)
-RB_PROTOTYPE(owner_shares, owner, share_link, owner_share_compare)
 RB_PROTOTYPE(worker_looks, worker, look_link, worker_look_compare)
 
 /*** core.c ***/
 
+/* Zeroed memory from the start of a line of the cache on, for free(); NULL when it is short. */
+void *allocate_lines(size_t size);
 /* Lets go what the last action pointed to: first in each function that the broker calls. */
 void settle_last_action(struct core *core);
 
 /*** order.c: who is next ***/
 
-/* Puts the job into its owner's tree, and the owner into the core's, or takes them out, as their state has it
- * now. */
+/* The job is opened, and has its place among its owner's others of this priority. Returns 0 or -ENOMEM. */
+int order_join(struct job *job, int32_t priority);
+/* It will not be runnable again. */
+void order_leave(struct job *job);
+/* Who has that share. */
+struct owner *order_owner(struct share *share);
+struct job *order_job(struct share *share);
+
+/* Puts the job among its owner's runnable ones, and the owner among the core's, or takes them out, as their
+ * state has it now. */
 void order_update(struct core *core, struct job *job, int64_t now_ns);
 /* The same for all jobs: what they may use has changed. */
 void order_update_all(struct core *core, int64_t now_ns);
 /* The same where nothing of a job has changed but its items and results: a chunk of it was cut, or answered.
  */
 void order_ran(struct core *core, struct job *job, int64_t now_ns);
-/* Less is charged to both, or waits for them, than before: puts them where they belong. More of it need not
- * be told; see share.h. */
-void order_moved(struct core *core, struct job *job, int64_t now_ns);
+/* Is there nobody whose key tells anything? Jobs of owners at their cap wait among themselves. */
+static inline bool order_is_alone(const struct core *core)
+{
+    return core->runnable_jobs <= 1 && core->held_up_owners == 0;
+}
+/* Both have another place in the order than before: a later one, or an earlier one. */
+void order_move_back(struct core *core, struct job *job, int64_t now_ns);
+void order_move_on(struct core *core, struct job *job, int64_t now_ns);
+/* A chunk of the job was given to a worker: others come before it and its owner now. */
+static inline void order_served(struct core *core, struct job *job, int64_t now_ns)
+{
+    if (!order_is_alone(core))
+        order_move_back(core, job, now_ns);
+}
+/* Less is charged to both, or waits for them, than before. More of it need not be told; see share.h. */
+static inline void order_moved(struct core *core, struct job *job, int64_t now_ns)
+{
+    if (!order_is_alone(core))
+        order_move_on(core, job, now_ns);
+}
 /* The job whose turn it is, or NULL. */
 struct job *order_pick(struct core *core, int64_t now_ns);
 /* The same among the jobs of this owner alone. */
@@ -386,7 +424,7 @@ void order_feed(struct core *core, struct crew *crew, int64_t now_ns);
 /* Do as many workers hold a chunk of it, or of this owner's, as may? */
 bool order_capped(const struct job *job);
 bool order_owner_capped(const struct owner *owner);
-/* Puts the owner into the core's tree, or takes it out, as its jobs and its cap have it now. */
+/* Puts the owner among the core's runnable ones, or takes it out, as its jobs and its cap have it now. */
 void order_owner_update(struct core *core, struct owner *owner, int64_t now_ns);
 /* It has another weight or cap than before. */
 void order_owner_changed(struct core *core, struct owner *owner, int64_t now_ns);

@@ -17,11 +17,16 @@ int core_job_open(struct core *core, struct session *session, const struct job_r
         return -EINVAL;
     if (owner->open_jobs >= owner->limits.jobs)
         return -EDQUOT;
-    struct job *job = calloc(1, sizeof *job);
+    struct job *job = allocate_lines(sizeof *job);
     if (job == NULL)
         return -ENOMEM;
     job->owner = owner;
+    if (order_join(job, request->options.priority) < 0) {
+        free(job);
+        return -ENOMEM;
+    }
     if (input_begin(core, job, request) < 0) {
+        order_leave(job);
         free(job);
         return -ENOMEM;
     }
@@ -30,7 +35,6 @@ int core_job_open(struct core *core, struct session *session, const struct job_r
     job->session = session;
     job->function = request->function;
     job->options = request->options;
-    job->priority = request->options.priority;
     job->process = request->process;
     job->lasting = request->lasting;
     job->exact = request->exact && request->options.chunksize > 0;
@@ -38,7 +42,7 @@ int core_job_open(struct core *core, struct session *session, const struct job_r
     job->crew = request->process ? session->crew : &core->threads;
     if (job->crew != NULL)
         job->crew->jobs++;
-    share_init(&job->share, 1);
+    share_init(&job->share, 1, (uint32_t)job->id);
     job->share.since_ns = now_ns;
     TAILQ_INIT(&job->chunks);
     TAILQ_INIT(&job->thirsty);
@@ -217,6 +221,7 @@ void job_orphan(struct core *core, struct job *job, int64_t now_ns)
     job->session = NULL;
     drop(core, job);
     order_update(core, job, now_ns);
+    order_leave(job);
     LIST_INSERT_HEAD(&core->orphans, job, orphan_link);
     core->orphan_chunks += job->in_flight;
     owner->open_jobs--;

@@ -110,6 +110,21 @@ static uint32_t room_of(const struct job *job)
                   room_below(owner->limits.slots, owner->lanes + owner->tokens));
 }
 
+/* Adds what the owner's jobs, which only want a slot, could use. */
+static uint64_t wanted_by(struct owner *owner, uint64_t wanted, uint32_t most)
+{
+    struct level *level;
+    RB_FOREACH (level, work_levels, &owner->work) {
+        for (uint32_t i = 0; i < level->runnable.count && wanted < most; i++) {
+            const struct job *job = order_job(heap_at(&level->runnable, i));
+            uint64_t chunks = chunks_left(job);
+            uint32_t room = room_of(job);
+            wanted += chunks < room ? chunks : room;
+        }
+    }
+    return wanted;
+}
+
 /* Slots that somebody waits for, counted up to `most`: those whose worker is on its way, and what the jobs
  * that only want a slot could use. */
 static uint32_t wanted_slots(const struct core *core, uint32_t most)
@@ -118,17 +133,8 @@ static uint32_t wanted_slots(const struct core *core, uint32_t most)
     const struct crew *crew;
     TAILQ_FOREACH (crew, &core->wanting, want_link)
         wanted += crew->starting;
-    struct owner *owner;
-    RB_FOREACH (owner, owner_shares, (struct owner_shares *)&core->runnable) {
-        struct job *job;
-        RB_FOREACH (job, job_shares, &owner->jobs) {
-            if (wanted >= most)
-                return most;
-            uint64_t chunks = chunks_left(job);
-            uint32_t room = room_of(job);
-            wanted += chunks < room ? chunks : room;
-        }
-    }
+    for (uint32_t i = 0; i < core->runnable.count && wanted < most; i++)
+        wanted = wanted_by(order_owner(heap_at(&core->runnable, i)), wanted, most);
     return wanted < most ? (uint32_t)wanted : most;
 }
 

@@ -1,19 +1,16 @@
 /*
  * Order: whose turn it is. Owners by weighted fair share, an owner's jobs by priority and then by fair share.
- * Only what could have a chunk cut now is in the trees; see share.h for how their keys are kept.
+ * Only what could have a chunk cut now is in the heaps; see share.h for how their keys are kept.
  */
 #include "daemon/core/internal.h"
 
-#include <math.h>
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
 
 static int compare_u64(uint64_t a, uint64_t b)
 {
     return (a > b) - (a < b);
-}
-
-static int compare_key(const struct share *a, const struct share *b)
-{
-    return (a->key > b->key) - (a->key < b->key);
 }
 
 static int job_ref_compare(const struct job *a, const struct job *b)
@@ -26,12 +23,10 @@ static int job_id_compare(const struct job *a, const struct job *b)
     return compare_u64(a->id, b->id);
 }
 
-static int job_share_compare(const struct job *a, const struct job *b)
+/* The highest one first. */
+static int level_compare(const struct level *a, const struct level *b)
 {
-    if (a->priority != b->priority)
-        return a->priority > b->priority ? -1 : 1;
-    int order = compare_key(&a->share, &b->share);
-    return order != 0 ? order : compare_u64(a->id, b->id);
+    return (a->priority < b->priority) - (a->priority > b->priority);
 }
 
 static int owner_uid_compare(const struct owner *a, const struct owner *b)
@@ -39,17 +34,74 @@ static int owner_uid_compare(const struct owner *a, const struct owner *b)
     return (a->uid > b->uid) - (a->uid < b->uid);
 }
 
-static int owner_share_compare(const struct owner *a, const struct owner *b)
-{
-    int order = compare_key(&a->share, &b->share);
-    return order != 0 ? order : owner_uid_compare(a, b);
-}
-
 RB_GENERATE(job_refs, job, ref_link, job_ref_compare)
 RB_GENERATE(job_ids, job, id_link, job_id_compare)
-RB_GENERATE(job_shares, job, share_link, job_share_compare)
 RB_GENERATE(owner_uids, owner, uid_link, owner_uid_compare)
-RB_GENERATE(owner_shares, owner, share_link, owner_share_compare)
+RB_GENERATE(levels, level, link, level_compare)
+RB_GENERATE(work_levels, level, work_link, level_compare)
+
+static_assert(offsetof(struct owner, share) == 0 && offsetof(struct job, share) == 0,
+              "a share is first in what it is of");
+
+struct owner *order_owner(struct share *share)
+{
+    return (struct owner *)share;
+}
+
+struct job *order_job(struct share *share)
+{
+    return (struct job *)share;
+}
+
+/*** Levels ***/
+
+static struct level *level_get(struct owner *owner, int32_t priority)
+{
+    struct level key = {.priority = priority};
+    struct level *level = RB_FIND(levels, &owner->levels, &key);
+    if (level != NULL)
+        return level;
+    level = allocate_lines(sizeof *level);
+    if (level == NULL)
+        return NULL;
+    level->priority = priority;
+    TAILQ_INIT(&level->lasting);
+    RB_INSERT(levels, &owner->levels, level);
+    return level;
+}
+
+static void level_free_unused(struct owner *owner, struct level *level)
+{
+    if (level->jobs > 0)
+        return;
+    RB_REMOVE(levels, &owner->levels, level);
+    heap_free(&level->runnable);
+    free(level);
+}
+
+int order_join(struct job *job, int32_t priority)
+{
+    struct level *level = level_get(job->owner, priority);
+    if (level == NULL)
+        return -ENOMEM;
+    if (heap_reserve(&level->runnable, level->jobs + 1) < 0) {
+        level_free_unused(job->owner, level);
+        return -ENOMEM;
+    }
+    level->jobs++;
+    job->level = level;
+    return 0;
+}
+
+void order_leave(struct job *job)
+{
+    struct level *level = job->level;
+    job->level = NULL;
+    level->jobs--;
+    level_free_unused(job->owner, level);
+}
+
+/*** What may be run ***/
 
 uint32_t order_slots(const struct core *core, const struct job *job)
 {
@@ -118,73 +170,29 @@ bool order_owner_capped(const struct owner *owner)
     return owner->limits.slots != 0 && owner->lanes + owner->tokens >= owner->limits.slots;
 }
 
-/* The owner that is least advanced, its key brought up to date; NULL when none is runnable. One that stays
- * the first is not moved. */
-static struct owner *least_owner(struct core *core, int64_t now_ns)
-{
-    struct owner *owner;
-    while ((owner = RB_MIN(owner_shares, &core->runnable)) != NULL) {
-        double key = share_key(&owner->share, now_ns);
-        if (key <= owner->share.key)
-            break;
-        const struct owner *next = RB_NEXT(owner_shares, &core->runnable, owner);
-        if (next == NULL || key < next->share.key) {
-            owner->share.key = key;
-            break;
-        }
-        RB_REMOVE(owner_shares, &core->runnable, owner);
-        owner->share.key = key;
-        RB_INSERT(owner_shares, &core->runnable, owner);
-    }
-    return owner;
-}
+/*** Who is least advanced ***/
 
-static struct job *first_job(struct owner *owner, int32_t priority)
+/* The share that is least advanced, its key brought up to date; NULL when none is in the heap. */
+static struct share *least(struct heap *heap, int64_t now_ns)
 {
-    struct job *job = RB_MIN(job_shares, &owner->jobs);
-    if (job == NULL || job->priority == priority)
-        return job;
-    struct job before = {.priority = priority, .share.key = -HUGE_VAL};
-    job = RB_NFIND(job_shares, &owner->jobs, &before);
-    return job != NULL && job->priority == priority ? job : NULL;
-}
-
-/* The same among an owner's jobs of one priority. */
-static struct job *least_job(struct owner *owner, int32_t priority, int64_t now_ns)
-{
-    struct job *job;
-    while ((job = first_job(owner, priority)) != NULL) {
-        double key = share_key(&job->share, now_ns);
-        if (key <= job->share.key)
+    struct share *share;
+    while ((share = heap_first(heap)) != NULL) {
+        if (share_key(share, now_ns) <= share->key)
             break;
-        const struct job *next = RB_NEXT(job_shares, &owner->jobs, job);
-        if (next == NULL || next->priority != priority || key < next->share.key) {
-            job->share.key = key;
-            break;
-        }
-        RB_REMOVE(job_shares, &owner->jobs, job);
-        job->share.key = key;
-        RB_INSERT(job_shares, &owner->jobs, job);
+        heap_put(heap, share, share_kept_key(share, now_ns));
     }
-    return job;
+    return share;
 }
 
 /*
- * Who is alone in its tree is the first whatever its key says, so nothing keeps that up to date until another
+ * Who is alone in its heap is the first whatever its key says, so nothing keeps that up to date until another
  * one comes. (With one user's items, a chunk each, to keep them took 2.3 % of the broker's instructions.)
  */
-static void meet_lone_owner(struct core *core, int64_t now_ns)
+static void meet_lone(struct heap *heap, int64_t now_ns)
 {
-    struct owner *owner = RB_ROOT(&core->runnable);
-    if (core->runnable_owners == 1)
-        owner->share.key = share_key(&owner->share, now_ns);
-}
-
-static void meet_lone_job(struct owner *owner, int64_t now_ns)
-{
-    struct job *job = RB_ROOT(&owner->jobs);
-    if (owner->runnable_jobs == 1)
-        job->share.key = share_key(&job->share, now_ns);
+    struct share *lone = heap_first(heap);
+    if (heap->count == 1)
+        heap_put(heap, lone, share_key(lone, now_ns));
 }
 
 /*
@@ -192,18 +200,14 @@ static void meet_lone_job(struct owner *owner, int64_t now_ns)
  * next after a cap has held it up, and too little to make others wait for what it did not ask for. Where
  * nobody waits, who was served last stands for them.
  */
-static void owner_wake(struct core *core, struct owner *owner, int64_t now_ns)
+static void join(const struct core *core, struct heap *heap, struct share *share, double present,
+                 int64_t now_ns)
 {
-    const struct owner *least = least_owner(core, now_ns);
-    double lead = (double)core->config.chunk_target_ns / owner->share.weight;
-    share_wake(&owner->share, least != NULL ? least->share.key - lead : core->present, now_ns);
-}
-
-static void job_wake(struct core *core, struct job *job, int64_t now_ns)
-{
-    const struct job *least = least_job(job->owner, job->priority, now_ns);
-    double lead = (double)core->config.chunk_target_ns;
-    share_wake(&job->share, least != NULL ? least->share.key - lead : job->owner->present, now_ns);
+    meet_lone(heap, now_ns);
+    const struct share *first = least(heap, now_ns);
+    double lead = (double)core->config.chunk_target_ns / share->weight;
+    share_wake(share, first != NULL ? first->key - lead : present, now_ns);
+    heap_put(heap, share, share_key(share, now_ns));
 }
 
 static double later(double a, double b)
@@ -211,23 +215,25 @@ static double later(double a, double b)
     return a > b ? a : b;
 }
 
+static void leave(struct heap *heap, struct share *share, double *present, int64_t now_ns)
+{
+    if (heap->count == 1)
+        *present = later(*present, share_key(share, now_ns));
+    heap_remove(heap, share);
+}
+
+/*** Who is in the heaps ***/
+
 static void set_owner_runnable(struct core *core, struct owner *owner, bool runnable, int64_t now_ns)
 {
     owner->runnable = runnable;
     if (!runnable) {
-        if (core->runnable_owners == 1)
-            core->present = later(core->present, share_key(&owner->share, now_ns));
-        core->runnable_owners--;
+        leave(&core->runnable, &owner->share, &core->present, now_ns);
         core->runnable_jobs -= owner->runnable_jobs;
-        RB_REMOVE(owner_shares, &core->runnable, owner);
-        return;
+    } else {
+        join(core, &core->runnable, &owner->share, core->present, now_ns);
+        core->runnable_jobs += owner->runnable_jobs;
     }
-    meet_lone_owner(core, now_ns);
-    owner_wake(core, owner, now_ns);
-    owner->share.key = share_key(&owner->share, now_ns);
-    RB_INSERT(owner_shares, &core->runnable, owner);
-    core->runnable_owners++;
-    core->runnable_jobs += owner->runnable_jobs;
 }
 
 void order_owner_update(struct core *core, struct owner *owner, int64_t now_ns)
@@ -258,37 +264,37 @@ static void set_starved(struct core *core, struct job *job, bool starved)
     }
 }
 
-static void insert_lasting(struct owner *owner, struct job *job)
+static void insert_lasting(struct level *level, struct job *job)
 {
     struct job *before;
-    TAILQ_FOREACH_REVERSE(before, &owner->lasting, job_list, lasting_link)
+    TAILQ_FOREACH_REVERSE(before, &level->lasting, job_list, lasting_link)
     {
         if (before->id < job->id)
             break;
     }
     if (before != NULL)
-        TAILQ_INSERT_AFTER(&owner->lasting, before, job, lasting_link);
+        TAILQ_INSERT_AFTER(&level->lasting, before, job, lasting_link);
     else
-        TAILQ_INSERT_HEAD(&owner->lasting, job, lasting_link);
+        TAILQ_INSERT_HEAD(&level->lasting, job, lasting_link);
 }
 
 static void set_job_runnable(struct core *core, struct job *job, bool runnable, int64_t now_ns)
 {
     struct owner *owner = job->owner;
+    struct level *level = job->level;
     job->runnable = runnable;
     if (runnable) {
-        meet_lone_job(owner, now_ns);
-        job_wake(core, job, now_ns);
-        job->share.key = share_key(&job->share, now_ns);
-        RB_INSERT(job_shares, &owner->jobs, job);
+        if (level->runnable.count == 0)
+            RB_INSERT(work_levels, &owner->work, level);
+        join(core, &level->runnable, &job->share, level->present, now_ns);
         if (job->lasting)
-            insert_lasting(owner, job);
+            insert_lasting(level, job);
     } else {
-        if (owner->runnable_jobs == 1)
-            owner->present = later(owner->present, share_key(&job->share, now_ns));
-        RB_REMOVE(job_shares, &owner->jobs, job);
+        leave(&level->runnable, &job->share, &level->present, now_ns);
+        if (level->runnable.count == 0)
+            RB_REMOVE(work_levels, &owner->work, level);
         if (job->lasting)
-            TAILQ_REMOVE(&owner->lasting, job, lasting_link);
+            TAILQ_REMOVE(&level->lasting, job, lasting_link);
     }
     if (owner->runnable)
         core->runnable_jobs += runnable ? 1 : -1;
@@ -330,10 +336,11 @@ void order_update_all(struct core *core, int64_t now_ns)
 /* What makes no difference, the common case by far, is found out with half of what order_update takes. */
 void order_ran(struct core *core, struct job *job, int64_t now_ns)
 {
-    bool capped = job->options.slots != 0 || job->owner->limits.slots != 0;
-    bool plain = job->queued_items > 0 && job->parked == 0 && !job->exact && !capped && !core->stopped;
-    if (!job->runnable || !plain || expected_results(job) >= real(job->in_window))
-        order_update(core, job, now_ns);
+    if (job->runnable && job->queued_items > 0 && job->parked == 0 && !job->exact &&
+        job->options.slots == 0 && job->owner->limits.slots == 0 && !core->stopped &&
+        expected_results(job) < real(job->in_window))
+        return;
+    order_update(core, job, now_ns);
 }
 
 void order_starve(struct core *core, struct job *job, int64_t now_ns)
@@ -355,77 +362,107 @@ void order_owner_changed(struct core *core, struct owner *owner, int64_t now_ns)
 {
     owner->lanes_before = owner->lanes;
     order_owner_update(core, owner, now_ns);
-    if (owner->runnable)
-        RB_REMOVE(owner_shares, &core->runnable, owner);
     share_advance(&owner->share, now_ns); /* what ran until now is charged with the old weight */
     owner->share.weight = owner->limits.weight != 0 ? owner->limits.weight : 1;
-    owner->share.key = share_key(&owner->share, now_ns);
     if (owner->runnable)
-        RB_INSERT(owner_shares, &core->runnable, owner);
+        heap_put(&core->runnable, &owner->share, share_key(&owner->share, now_ns));
 }
 
-void order_moved(struct core *core, struct job *job, int64_t now_ns)
+/* Puts it where it belongs, if it has come nearer to the first. */
+static void advance(struct heap *heap, struct share *share, int64_t now_ns)
+{
+    double key = share_key(share, now_ns);
+    if (key < share->key)
+        heap_put(heap, share, key);
+}
+
+void order_move_on(struct core *core, struct job *job, int64_t now_ns)
 {
     struct owner *owner = job->owner;
-    if (owner->runnable_jobs <= 1 && core->runnable_owners <= 1)
-        return;
-    double key;
-    if (job->runnable && owner->runnable_jobs > 1 &&
-        (key = share_key(&job->share, now_ns)) < job->share.key) {
-        RB_REMOVE(job_shares, &owner->jobs, job);
-        job->share.key = key;
-        RB_INSERT(job_shares, &owner->jobs, job);
-    }
-    if (owner->runnable && core->runnable_owners > 1 &&
-        (key = share_key(&owner->share, now_ns)) < owner->share.key) {
-        RB_REMOVE(owner_shares, &core->runnable, owner);
-        owner->share.key = key;
-        RB_INSERT(owner_shares, &core->runnable, owner);
-    }
+    if (job->runnable && job->level->runnable.count > 1)
+        advance(&job->level->runnable, &job->share, now_ns);
+    if (owner->runnable && core->runnable.count > 1)
+        advance(&core->runnable, &owner->share, now_ns);
 }
 
 /*
- * A child that serves a lasting job is that job's, so jobs of this kind do not share: the oldest of an
- * owner's goes first, as far as it can, and no other is ahead of it in the order.
+ * Asks for all of the job that giving a chunk reads, before it is known for sure that it will be the one:
+ * with 10,000 users nothing of it is in a cache, and to wait for one line after the other took a fifth of a
+ * decision.
  */
-static bool wait_for_older(struct owner *owner, struct job *job, int64_t now_ns)
+static void prefetch(const struct job *job)
 {
-    struct job *older = TAILQ_FIRST(&owner->lasting);
-    while (older != job && older->priority != job->priority)
-        older = TAILQ_NEXT(older, lasting_link);
-    if (older == job)
-        return false;
-    RB_REMOVE(job_shares, &owner->jobs, older);
-    older->share.key = share_key(&older->share, now_ns);
-    RB_INSERT(job_shares, &owner->jobs, older);
-    RB_REMOVE(job_shares, &owner->jobs, job);
-    share_wake(&job->share, older->share.key, now_ns);
-    job->share.key = older->share.key;
-    RB_INSERT(job_shares, &owner->jobs, job);
-    return true;
+    enum { LINE = 64 };
+    for (size_t at = 0; at < offsetof(struct job, id); at += LINE)
+        __builtin_prefetch((const char *)job + at, 1);
+}
+
+/* Now, and not when one of them is the first again: then no cache may have it. */
+void order_move_back(struct core *core, struct job *job, int64_t now_ns)
+{
+    struct owner *owner = job->owner;
+    struct heap *jobs = &job->level->runnable;
+    if (job->runnable && jobs->count > 1)
+        heap_put(jobs, &job->share, share_key(&job->share, now_ns));
+    owner->likely = order_job(heap_first(jobs));
+    if (owner->runnable && core->runnable.count > 1)
+        heap_put(&core->runnable, &owner->share, share_key(&owner->share, now_ns));
+}
+
+/*** Picking ***/
+
+/*
+ * A child that serves a lasting job is that job's, so jobs of this kind do not share: the oldest of a level's
+ * goes first, as far as it can, and no other is ahead of it in the order.
+ */
+static struct job *pick_lasting(struct level *level, struct job *job, int64_t now_ns)
+{
+    struct heap *jobs = &level->runnable;
+    struct job *oldest = TAILQ_FIRST(&level->lasting);
+    while (job->lasting && job != oldest) {
+        double key = share_key(&oldest->share, now_ns);
+        heap_put(jobs, &oldest->share, key);
+        if (job->share.key >= key)
+            return oldest; /* it is that of both, now */
+        share_wake(&job->share, key, now_ns);
+        heap_put(jobs, &job->share, key);
+        job = order_job(least(jobs, now_ns));
+    }
+    return job;
+}
+
+static struct job *pick_job(struct level *level, int64_t now_ns)
+{
+    struct job *job = order_job(least(&level->runnable, now_ns));
+    if (job->lasting)
+        job = pick_lasting(level, job, now_ns);
+    level->present = later(level->present, job->share.key);
+    return job;
 }
 
 struct job *order_pick_of(struct owner *owner, int64_t now_ns)
 {
     if (!owner->runnable)
         return NULL;
-    if (owner->runnable_jobs == 1)
-        return RB_ROOT(&owner->jobs);
-    int32_t priority = RB_MIN(job_shares, &owner->jobs)->priority;
-    struct job *job = least_job(owner, priority, now_ns);
-    while (job->lasting && wait_for_older(owner, job, now_ns))
-        job = least_job(owner, priority, now_ns);
-    owner->present = later(owner->present, job->share.key);
-    return job;
+    struct level *level = RB_ROOT(&owner->work);
+    if (RB_LEFT(level, work_link) != NULL)
+        level = RB_MIN(work_levels, &owner->work);
+    bool lone = level->runnable.count == 1;
+    return lone ? order_job(heap_first(&level->runnable)) : pick_job(level, now_ns);
+}
+
+static struct owner *pick_owner(struct core *core, int64_t now_ns)
+{
+    struct owner *owner = order_owner(least(&core->runnable, now_ns));
+    prefetch(owner->likely);
+    core->present = later(core->present, owner->share.key);
+    return owner;
 }
 
 struct job *order_pick(struct core *core, int64_t now_ns)
 {
-    if (core->runnable_owners == 1)
-        return order_pick_of(RB_ROOT(&core->runnable), now_ns);
-    struct owner *owner = least_owner(core, now_ns);
-    if (owner == NULL)
+    if (core->runnable.count == 0)
         return NULL;
-    core->present = later(core->present, owner->share.key);
-    return order_pick_of(owner, now_ns);
+    bool lone = core->runnable.count == 1;
+    return order_pick_of(lone ? order_owner(heap_first(&core->runnable)) : pick_owner(core, now_ns), now_ns);
 }

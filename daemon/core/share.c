@@ -3,10 +3,11 @@
 
 #include <string.h>
 
-void share_init(struct share *s, uint32_t weight)
+void share_init(struct share *s, uint32_t weight, uint32_t number)
 {
     memset(s, 0, sizeof *s);
     s->weight = weight != 0 ? weight : 1;
+    s->number = number;
 }
 
 /* Slot time since since_ns. */
@@ -33,6 +34,14 @@ double share_key(const struct share *s, int64_t now_ns)
 {
     int64_t used_ns = passed_ns(s, now_ns), counts_ns = used_ns > s->ahead_ns ? used_ns : s->ahead_ns;
     return s->vtime + (double)(counts_ns + s->committed_ns) / s->weight;
+}
+
+double share_kept_key(const struct share *s, int64_t now_ns)
+{
+    int64_t used_ns = passed_ns(s, now_ns), lead_ns = 0;
+    if (used_ns > s->ahead_ns)
+        lead_ns = used_ns / 8 < SHARE_LEAD_NS ? used_ns / 8 : SHARE_LEAD_NS;
+    return share_key(s, now_ns) + (double)lead_ns / s->weight;
 }
 
 void share_wake(struct share *s, double present, int64_t now_ns)

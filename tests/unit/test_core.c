@@ -17,15 +17,27 @@ static const struct job_options plain;
 /* When memory is short: so many allocations still succeed; -1: all. */
 static int allocations = -1;
 
+static bool is_short(void)
+{
+    if (allocations > 0)
+        allocations--;
+    else if (allocations == 0)
+        return true;
+    return false;
+}
+
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size)
 {
-    if (allocations == 0)
-        return NULL;
-    if (allocations > 0)
-        allocations--;
-    return __real_calloc(count, size);
+    return is_short() ? NULL : __real_calloc(count, size);
+}
+
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return is_short() ? NULL : __real_aligned_alloc(alignment, size);
 }
 
 static struct core_counts counts(const struct rig *rig)
@@ -82,12 +94,18 @@ static void survives_short_memory(void **unused)
     struct job *job = rig_open(&rig, session, 1, plain), *no_job = NULL;
     const struct range done = {5, 6};
     struct job_request request = {.ref = 2, .credit = 1, .done = &done, .done_count = 1};
-    for (int left = 0; left < 2; left++) {
+    request.options.priority = 7;          /* which has a heap of its own */
+    for (int left = 0; left < 2; left++) { /* a session and its owner */
         allocations = left;
         assert_int_equal(core_session_open(rig.core, 1001, &no_limits, NULL, &none), -ENOMEM);
+    }
+    for (int left = 0; left < 4; left++) { /* a job, its level, the heap of this, what is done of the job */
         allocations = left;
         assert_int_equal(core_job_open(rig.core, session, &request, rig.now_ns, &no_job), -ENOMEM);
     }
+    allocations = 4;
+    assert_int_equal(core_job_open(rig.core, session, &request, rig.now_ns, &no_job), 0);
+    core_job_abandon(rig.core, no_job, rig.now_ns);
     allocations = 0;
     assert_int_equal(core_worker_add(rig.core, NULL, NULL, rig.now_ns, &worker), -ENOMEM);
     assert_int_equal(rig_items(&rig, job, 1, 1, 'a'), -ENOMEM);

@@ -17,7 +17,7 @@ static void charges_what_runs_as_it_runs(void **unused)
 {
     (void)unused;
     struct share s;
-    share_init(&s, 2);
+    share_init(&s, 2, 0);
     share_start(&s, 0, 100);
     assert_key(&s, 100, 0);
     assert_key(&s, 140, 20); /* 1 slot × 40 / 2 */
@@ -34,7 +34,7 @@ static void corrects_at_the_end(void **unused)
 {
     (void)unused;
     struct share s;
-    share_init(&s, 4);
+    share_init(&s, 4, 0);
     share_start(&s, 0, 0);
     share_stop(&s, -100, -60, 100); /* it has run for 40 only */
     assert_key(&s, 100, 10);
@@ -47,7 +47,7 @@ static void counts_what_runs_with_what_it_is_expected_to_take(void **unused)
 {
     (void)unused;
     struct share s;
-    share_init(&s, 2);
+    share_init(&s, 2, 0);
     share_start(&s, 100, 0);
     assert_key(&s, 0, 50);
     assert_key(&s, 99, 50);
@@ -67,7 +67,7 @@ static void is_where_it_was_when_what_was_queued_starts(void **unused)
 {
     (void)unused;
     struct share s;
-    share_init(&s, 1);
+    share_init(&s, 1, 0);
     share_commit(&s, 50);
     assert_key(&s, 10, 50);
     share_commit(&s, -50);
@@ -88,7 +88,7 @@ static void passing_a_slot_on_is_stopping_and_starting(void **unused)
                  {2, 40, -7, 90}, {2, -400, 3, 90}, {1, 600, 0, 1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct share one, two;
-        share_init(&one, 3);
+        share_init(&one, 3, 0);
         for (uint32_t k = 0; k <= cases[i].others; k++)
             share_start(&one, 200, 10 * (int64_t)k);
         two = one;
@@ -107,7 +107,7 @@ static void counts_what_is_queued_in_the_order_only(void **unused)
 {
     (void)unused;
     struct share s;
-    share_init(&s, 2);
+    share_init(&s, 2, 0);
     share_commit(&s, 50);
     assert_key(&s, 10, 25);
     share_commit(&s, -50);
@@ -118,7 +118,7 @@ static void wakes_without_credit_or_debt(void **unused)
 {
     (void)unused;
     struct share s;
-    share_init(&s, 1);
+    share_init(&s, 1, 0);
     share_wake(&s, 500, 10);
     assert_key(&s, 10, 500);
     share_wake(&s, 300, 20); /* it is further than that by what it has used */
@@ -135,7 +135,7 @@ static void weighs_nothing_as_one(void **unused)
 {
     (void)unused;
     struct share s;
-    share_init(&s, 0);
+    share_init(&s, 0, 0);
     share_start(&s, 0, 0);
     assert_key(&s, 7, 7);
 }
