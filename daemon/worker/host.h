@@ -13,16 +13,21 @@
  * processes that it starts. It ends when the socket does.
  *
  *   worker → host
- *     CHUNK   a chunk is in the arena
- *     RESUME  the results have been taken
- *     YIELD   end after the present item
- *     DROP    give the chunk up now
- *     LEND    so many slots were lent to the chunk for its items' jobservers (pmap-exec --jobserver), since
- * CHUNK BACK    so many of these are wanted back, since CHUNK; it may be fewer than were wanted before host →
- * worker READY   once: it can take chunks; or BAD: it never will SOME    look at the arena; sent at most
- * every 10 ms or so, or when live FULL    no room: waits for RESUME END     the chunk is over: `done` items
- * have results RETURNED  so many lent slots have come back, since CHUNK; what is left comes back by END BAD
- * the job cannot be run at all: text says why; then it exits
+ *     CHUNK     a chunk is in the arena
+ *     RESUME    the results have been taken
+ *     YIELD     end after the present item
+ *     DROP      give the chunk up now
+ *     LEND      so many slots were lent to the chunk for its items' jobservers (pmap-exec --jobserver), since
+ *               CHUNK
+ *     BACK      so many of these are wanted back, since CHUNK; it may be fewer than were wanted before
+ *
+ *   host → worker
+ *     READY     once: it can take chunks; or BAD: it never will
+ *     SOME      look at the arena; sent at most every 10 ms or so, or when live
+ *     FULL      no room: waits for RESUME
+ *     END       the chunk is over: `done` items have results
+ *     RETURNED  so many lent slots have come back, since CHUNK; what is left comes back by END
+ *     BAD       the job cannot be run at all: text says why; then it exits
  *
  * Of a chunk, `done` items have results when END comes; fewer than `count` only after YIELD or DROP, or
  * before the host exits because it has served its number of items (--recycle): then the worker starts another

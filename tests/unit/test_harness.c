@@ -1,5 +1,6 @@
 /*
- * The Python harness as its worker sees it. What it has in common with pmap-host is tested with the same rig.
+ * The Python harness as its worker sees it, with its loop in C (HAS_LOOP) and without. What it has in common
+ * with pmap-host is tested with the same rig.
  */
 #include "tests/unit/host_rig.h"
 
@@ -55,6 +56,16 @@ static void test_expression(void **state)
     assert_int_equal(rig_map(&rig, ITEMS("5")), 1);
     rig_assert(&rig, 0, "25");
     stop();
+}
+
+static void test_loop(void **state)
+{
+    (void)state;
+#ifdef HAS_LOOP
+    expect("'pmap_loop' in sys.modules", "", "True");
+#else
+    expect("'pmap_loop' in sys.modules", "", "False");
+#endif
 }
 
 static void test_names(void **state)
@@ -273,13 +284,13 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_expression), cmocka_unit_test(test_names),
-        cmocka_unit_test(test_bytes),      cmocka_unit_test(test_file),
-        cmocka_unit_test(test_traceback),  cmocka_unit_test(test_retries),
-        cmocka_unit_test(test_recycle),    cmocka_unit_test(test_death),
-        cmocka_unit_test(test_fork),       cmocka_unit_test(test_large_results),
-        cmocka_unit_test(test_yield),      cmocka_unit_test(test_many_items),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_loop),          cmocka_unit_test(test_expression),
+        cmocka_unit_test(test_names),         cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_file),          cmocka_unit_test(test_traceback),
+        cmocka_unit_test(test_retries),       cmocka_unit_test(test_recycle),
+        cmocka_unit_test(test_death),         cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_large_results), cmocka_unit_test(test_yield),
+        cmocka_unit_test(test_many_items),    cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

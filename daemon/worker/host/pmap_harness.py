@@ -8,9 +8,14 @@ item is str() of the value; bytes are taken as they are.
 
 It is a host as daemon/worker/host.h describes: chunks come and results go in a shared memory, descriptor 4, what
 is to be said of them over a socket, descriptor 3. Modules that take long to import are avoided: starting takes
-about as long as a bare python3. Nothing here is for users; Python 3.9 or later.
+about as long as a bare python3. Most items are run by pmap_loop.c, or by the same in Python where the interpreter
+cannot load that. Nothing here is for users; Python 3.9 or later.
 """
 
+try:
+    import pmap_loop  # of this folder
+except ImportError:  # none was built, or it is not for this interpreter
+    pmap_loop = None
 import builtins
 import io
 import itertools
@@ -229,6 +234,8 @@ class Channel:
 
     def leave_to_parent(self):
         self.gone = True  # in the child
+        if pmap_loop:
+            pmap_loop.leave()
         for view in self.views:
             view.release()
         os.close(SOCKET)
@@ -286,8 +293,8 @@ class Channel:
         self.head = self.view(256, 56, "Q")
         for word in (CURRENT, DONE, BYTES_USED, NOTES_USED, CPU, TOGETHER):
             self.head[word] = 0
-        self.lengths = self.view(lengths, self.count * 4, "I").tolist()
-        self.items = bytes(self.view(items, items_size, "B"))
+        self.lengths = self.view(lengths, self.count * 4, "I")
+        self.items = self.view(items, items_size, "B")
         self.out_lengths = self.view(out_lengths, self.count * 4, "I")
         self.out_times = self.view(out_times, self.count * 8, "Q")
         self.bytes = self.view(at, room, "B")
@@ -338,15 +345,6 @@ class Channel:
         self.notes[at + NOTE.size : at + size] = text.ljust(size - NOTE.size, b"\0")
         self.notes_used = at + size
 
-    def strings(self, limit):
-        """The items as one string, and the length of each in it: slices of a string are what costs least."""
-        data, sizes = self.items, self.lengths[:limit]
-        if data.isascii():
-            return data.decode("ascii"), sizes
-        ends = itertools.accumulate(sizes)
-        items = [data[end - size : end].decode("utf-8", "surrogateescape") for end, size in zip(ends, sizes)]
-        return "".join(items), [len(item) for item in items]
-
     def finish(self, took):
         """The present item is complete."""
         self.out_lengths[self.done] = self.piece
@@ -358,6 +356,72 @@ class Channel:
         self.head[DONE] = self.done
 
 
+class Plain:
+    """What pmap_loop.c does, in Python."""
+
+    def __init__(self, channel):
+        self.channel = channel
+        self.text, self.sizes, self.at = "", iter(()), 0
+
+    def begin(self, limit):
+        """The items as one string, and the length of each in it: slices of a string are what costs least."""
+        data, sizes = bytes(self.channel.items), self.channel.lengths[:limit].tolist()
+        if data.isascii():
+            self.text = data.decode("ascii")
+        else:
+            ends = itertools.accumulate(sizes)
+            items = [data[end - size : end].decode("utf-8", "surrogateescape") for end, size in zip(ends, sizes)]
+            self.text, sizes = "".join(items), [len(item) for item in items]
+        self.sizes, self.at = iter(sizes), 0
+        return True
+
+    def take(self):
+        at = self.at
+        self.at += next(self.sizes)
+        return self.text[at : self.at]
+
+    def run(self, function, done, used, start, look):
+        """
+        It is written for speed: all names in the loop are local, the clock is read once an item, and six
+        assignments publish an item as it is done.
+        """
+        channel, clock = self.channel, time.monotonic_ns
+        head, lengths, times, out = channel.head, channel.out_lengths, channel.out_times, channel.bytes
+        room, text, at = len(out), self.text, self.at
+        result = b""
+        for size in self.sizes:
+            stop = at + size
+            x = text[at:stop]
+            at = stop
+            head[CURRENT] = done + 1
+            try:
+                result = function(x)
+                if type(result) is not bytes:
+                    result = str(result).encode()
+            except BaseException as error:
+                # A result of this item's that is still there is of another type; those before it are bytes.
+                self.at = at
+                failure, result = mend(result, error)
+                return done, used, start, x, result, failure
+            now = clock()
+            size = len(result)
+            end = used + size
+            if end > room:
+                self.at = at
+                return done, used, start, x, result, None
+            out[used:end] = result
+            lengths[done] = size
+            times[done] = now - start
+            head[BYTES_USED] = used = end
+            done += 1
+            head[DONE] = done
+            start = now
+            if now >= look:
+                break
+        self.at = at
+        return done, used, start, None, None, None
+
+
 class Harness:
     """Applies the function to the items of chunk after chunk."""
 
@@ -367,6 +431,7 @@ class Harness:
         self.recycle = recycle
         self.served = 0
         self.function = None  # of x
+        self.plain = Plain(channel)
 
     def index(self):
         """The index in the job of the item under way."""
@@ -419,73 +484,34 @@ class Harness:
 
     def chunk(self):
         """
-        The loop over a chunk's items. It is written for speed: all names in it are local, the clock is read once
-        an item, and six assignments publish an item as it is done. STARTED is written every LOOK_NS only, so that
-        much too early at most. Whatever is rare is item()'s.
+        A chunk's items, most of them in one of the two loops; whatever is rare is item()'s. STARTED is written every
+        LOOK_NS only, so that much too early at most.
         """
-        channel = self.channel
+        channel, clock = self.channel, time.monotonic_ns
         limit = channel.count
         if self.recycle:
             limit = min(limit, self.recycle - self.served)
-        text, sizes = channel.strings(limit)
-        function, clock = self.function, time.monotonic_ns
-        head, lengths, times, out = channel.head, channel.out_lengths, channel.out_times, channel.bytes
-        room = len(out)
+        loop = pmap_loop if pmap_loop and pmap_loop.begin(limit) else self.plain
+        if loop is self.plain:
+            loop.begin(limit)
         start = channel.told = clock()
-        at = done = used = 0
+        x = result = failure = None
         if channel.attempts and limit:
-            at = sizes.pop(0)
-            self.item(text[:at], None, None, start)
-            done, used, start = channel.done, channel.used, clock()
-        head[STARTED] = start
-        look = start + LOOK_NS
-        result = b""
-        for size in sizes:
-            stop = at + size
-            x = text[at:stop]
-            at = stop
-            head[CURRENT] = done + 1
-            try:
-                result = function(x)
-                if type(result) is not bytes:
-                    result = str(result).encode()
-            except BaseException as error:
-                # A result of this item's that is still there is of another type; those before it are bytes.
-                failure, result = mend(result, error)
-            else:
-                now = clock()
-                size = len(result)
-                end = used + size
-                if end <= room:
-                    out[used:end] = result
-                    lengths[done] = size
-                    times[done] = now - start
-                    head[BYTES_USED] = used = end
-                    done += 1
-                    head[DONE] = done
-                    start = now
-                    if now < look:
-                        continue
-                    channel.done, channel.used = done, used
-                    self.look(now)
-                    if channel.yielded or channel.dropped:
-                        break
-                    head[STARTED] = start
-                    look = start + LOOK_NS
-                    continue
-                failure = None
-            channel.done, channel.used = done, used
-            self.item(x, result, failure, start)
-            failure, result = None, b""
+            x = loop.take()
+        while True:
+            if x is not None:
+                self.item(x, result, failure, start)
+                x = result = failure = None
+                start = clock()
             done, used = channel.done, channel.used
-            start = clock()
-            if start >= look:
-                self.look(start)
-                if channel.yielded or channel.dropped:
-                    break
-                look = start + LOOK_NS
-            head[STARTED] = start
-        channel.done, channel.used = done, used
+            if done == limit:
+                return
+            self.look(start)
+            if channel.yielded or channel.dropped:
+                return
+            channel.head[STARTED] = start
+            done, used, start, x, result, failure = loop.run(self.function, done, used, start, start + LOOK_NS)
+            channel.done, channel.used = done, used
 
     def serve(self):
         """Chunk after chunk, until the worker goes or the process has served its items."""
