@@ -44,7 +44,7 @@ static bool map_arena(size_t size)
 }
 
 /* begin(limit) -> bool: a chunk is in the arena, of which so many items are to be done. False: the arena
- * could not be mapped, which it is here once more than by the harness. */
+ * could not be mapped here, too; it takes room in the address space twice. */
 static PyObject *begin(PyObject *module, PyObject *args)
 {
     (void)module;
