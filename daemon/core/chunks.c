@@ -291,8 +291,11 @@ void chunks_call_back(struct core *core, struct job *job)
 
 void chunk_insert(struct job *job, struct chunk *chunk)
 {
-    if (chunk->first >= job->cut_end) { /* known without a look at the last one, which no cache may have */
-        job->cut_end = chunk->first + chunk->items.count;
+    uint64_t end = chunk->first + chunk->items.count;
+    bool last = chunk->first >= job->cut_end;
+    if (end > job->cut_end)
+        job->cut_end = end;
+    if (last) { /* known without a look at the one before it, which no cache may have */
         TAILQ_INSERT_TAIL(&job->chunks, chunk, job_link);
         return;
     }

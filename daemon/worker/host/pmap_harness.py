@@ -12,10 +12,6 @@ about as long as a bare python3. Most items are run by pmap_loop.c, or by the sa
 cannot load that. Nothing here is for users; Python 3.9 or later.
 """
 
-try:
-    import pmap_loop  # of this folder
-except ImportError:  # none was built, or it is not for this interpreter
-    pmap_loop = None
 import builtins
 import io
 import itertools
@@ -25,6 +21,28 @@ import select
 import struct
 import sys
 import time
+
+
+def load_loop():
+    """
+    pmap_loop of this folder; None where there is none, or not for this interpreter. The user's modules may have any
+    name. (Interpreters without a lock load an .abi3.so, and crash: https://github.com/python/cpython/issues/120901.)
+    """
+    if "t" in sys.abiflags:
+        return None
+    path = sys.path
+    sys.path = [os.path.dirname(__file__)]
+    try:
+        import pmap_loop
+    except ImportError:
+        return None
+    finally:
+        sys.path = path
+        sys.modules.pop("pmap_loop", None)
+    return pmap_loop
+
+
+LOOP = load_loop()
 
 SOCKET, MEMORY = 3, 4
 CHUNK, RESUME, YIELD, DROP = 1, 2, 3, 4
@@ -192,7 +210,8 @@ def load_function(text):
     module = type(sys)(stem)
     module.__file__ = path
     sys.modules[stem] = module
-    sys.path[0] = os.path.dirname(os.path.abspath(path))
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path[0] = os.path.dirname(os.path.abspath(path))
     try:
         exec(compile(code, path, "exec", dont_inherit=True), module.__dict__)
     except BaseException as error:  # sys.exit() too
@@ -234,8 +253,8 @@ class Channel:
 
     def leave_to_parent(self):
         self.gone = True  # in the child
-        if pmap_loop:
-            pmap_loop.leave()
+        if LOOP:
+            LOOP.leave()
         for view in self.views:
             view.release()
         os.close(SOCKET)
@@ -491,7 +510,7 @@ class Harness:
         limit = channel.count
         if self.recycle:
             limit = min(limit, self.recycle - self.served)
-        loop = pmap_loop if pmap_loop and pmap_loop.begin(limit) else self.plain
+        loop = LOOP if LOOP and LOOP.begin(limit) else self.plain
         if loop is self.plain:
             loop.begin(limit)
         start = channel.told = clock()
@@ -507,7 +526,7 @@ class Harness:
             if done == limit:
                 return
             self.look(start)
-            if channel.yielded or channel.dropped:
+            if channel.dropped or (channel.yielded and done > 0):
                 return
             channel.head[STARTED] = start
             done, used, start, x, result, failure = loop.run(self.function, done, used, start, start + LOOK_NS)
@@ -577,7 +596,8 @@ def speak_at_once():
 def main():
     file, retries, recycle, source = options(sys.argv[1:])
     sys.argv[1:] = []
-    sys.path[0] = ""  # instead of the harness's own folder: as for python3 -c
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path[0] = ""  # instead of the harness's own folder: as for python3 -c
     speak_at_once()
     channel = Channel()
     harness = Harness(channel, retries, recycle)

@@ -96,10 +96,14 @@ static const char *bytes_of(PyObject *result, PyObject **owner, Py_ssize_t *size
     *owner = PyObject_Str(result);
     if (*owner == NULL)
         return NULL;
-    const char *text = PyUnicode_AsUTF8AndSize(*owner, size);
-    if (text != NULL || !PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
-        return text;
-    PyErr_Clear(); /* surrogates are what the bytes of an item that are not UTF-8 have become */
+    if (*owner != result) {
+        const char *text = PyUnicode_AsUTF8AndSize(*owner, size);
+        if (text != NULL || !PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
+            return text;
+        PyErr_Clear();
+    }
+    /* The function's own string, which would keep its UTF-8 with it for as long as it lives; or one with
+     * surrogates, which are what the bytes of an item that are not UTF-8 have become. */
     PyObject *string = *owner;
     *owner = PyUnicode_AsEncodedString(string, "utf-8", "surrogateescape");
     Py_DECREF(string);
@@ -148,6 +152,7 @@ static bool run_item(struct progress *p, PyObject *function, PyObject *x, PyObje
     PyObject *value = PyObject_CallFunctionObjArgs(function, x, NULL), *owner = NULL;
     Py_ssize_t size = 0;
     const char *bytes = value != NULL ? bytes_of(value, &owner, &size) : NULL;
+    Py_XDECREF(value); /* what it takes to be rid of it is still the item's */
     int64_t now_ns = clock_ns(CLOCK_MONOTONIC);
     bool fits = false;
     if (loop.map == NULL) {
@@ -159,10 +164,9 @@ static bool run_item(struct progress *p, PyObject *function, PyObject *x, PyObje
         if (fits)
             publish(p, bytes, (size_t)size, now_ns);
         else
-            *result = PyBytes_FromStringAndSize(bytes, size);
+            *result = PyBytes_CheckExact(owner) ? Py_NewRef(owner) : PyBytes_FromStringAndSize(bytes, size);
     }
     Py_XDECREF(owner);
-    Py_XDECREF(value);
     return fits;
 }
 

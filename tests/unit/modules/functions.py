@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 
 calls = 0
 
@@ -48,6 +49,20 @@ def act(x):
     elif x == "none":
         return None
     return x
+
+
+class Lingering:
+    """A result whose end takes its time, or is the process's."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __del__(self):
+        act(self.x) if self.x == "leave" else time.sleep(float(self.x))
+
+
+def lingering(x):
+    return Lingering(x)
 
 
 number = 3
