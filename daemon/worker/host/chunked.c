@@ -276,7 +276,7 @@ int chunked_serve(struct chunked *k, struct serve *s)
     bool single = c->arena->single || c->arena->attempts > 0;
     const uint8_t *bytes = c->items;
     int64_t now = channel_now();
-    while (c->done < limit && (c->done == 0 || !c->yielded) && !channel_unwanted(c)) {
+    while (c->done < limit && !c->yielded && !channel_unwanted(c)) {
         struct span span = {.first = c->done, .count = single ? 1 : limit, .bytes = bytes};
         int64_t began = now;
         int rc = call(k, s, &k->all, &span, &now);

@@ -75,7 +75,7 @@ void serve_items(struct serve *s, struct item_function *f)
     const uint8_t *item = c->items;
     uint64_t limit = serve_limit(s);
     int64_t now = channel_now();
-    for (uint64_t i = 0; i < limit && (i == 0 || !c->yielded) && !channel_unwanted(c); i++) {
+    for (uint64_t i = 0; i < limit && !c->yielded && !channel_unwanted(c); i++) {
         size_t len = c->lengths[i];
         if (serve_item(s, f, item, len, &now) < 0)
             break;
