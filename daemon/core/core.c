@@ -6,9 +6,8 @@
 
 void *allocate_lines(size_t size)
 {
-    enum { LINE = 64 };
-    size = (size + LINE - 1) / LINE * LINE;
-    void *memory = aligned_alloc(LINE, size);
+    size = (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    void *memory = aligned_alloc(CACHE_LINE, size);
     return memory != NULL ? memset(memory, 0, size) : NULL;
 }
 

@@ -9,9 +9,10 @@
 
 /* The root's place is such that the branches of each node start at a multiple of four: at a line of the
  * cache. */
-enum { ROOT = 3, BRANCHES = 4, LINE = 64, FIRST_ROOM = 5 };
+enum { ROOT = HEAP_ROOT, BRANCHES = 4, FIRST_ROOM = 5 };
 
-static_assert(sizeof(struct heap_entry) * BRANCHES <= LINE, "a node's branches are one line of the cache");
+static_assert(sizeof(struct heap_entry) * BRANCHES <= CACHE_LINE,
+              "a node's branches are one line of the cache");
 
 static uint32_t parent_of(uint32_t at)
 {
@@ -31,7 +32,7 @@ int heap_reserve(struct heap *heap, uint32_t shares)
     if (room < shares)
         room = shares;
     size_t size = (ROOT + (size_t)room) * sizeof *heap->entries;
-    struct heap_entry *entries = aligned_alloc(LINE, (size + LINE - 1) / LINE * LINE);
+    struct heap_entry *entries = aligned_alloc(CACHE_LINE, (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
     if (entries == NULL)
         return -ENOMEM;
     if (heap->count > 0)

@@ -15,9 +15,9 @@
 
 #include <stddef.h>
 
-/* Where the first entry is: so the branches of each node start at a multiple of four, at a line of the cache.
- */
-enum { HEAP_ROOT = 3 };
+/* Where the first entry is: so the branches of each node start at a multiple of four, at a line of the cache
+ * (of so many bytes). */
+enum { HEAP_ROOT = 3, CACHE_LINE = 64 };
 
 struct heap_entry {
     double key;

@@ -392,8 +392,7 @@ void order_move_on(struct core *core, struct job *job, int64_t now_ns)
  */
 static void prefetch(const struct job *job)
 {
-    enum { LINE = 64 };
-    for (size_t at = 0; at < offsetof(struct job, id); at += LINE)
+    for (size_t at = 0; at < offsetof(struct job, id); at += CACHE_LINE)
         __builtin_prefetch((const char *)job + at, 1);
 }
 

@@ -15,8 +15,8 @@
  *   worker → host
  *     CHUNK     a chunk is in the arena
  *     RESUME    the results have been taken
- *     YIELD     end after the present item; or after the first one, where none has begun: a chunk that waited
- *               for its host to start would come to nothing, time after time
+ *     YIELD     end after the present item; pmap-host and the harness run a first one in any case, or a
+ *               chunk that waited for them to start would come to nothing, time after time
  *     DROP      give the chunk up now
  *     LEND      so many slots were lent to the chunk for its items' jobservers (pmap-exec --jobserver), since
  *               CHUNK

@@ -131,6 +131,17 @@ static void wakes_without_credit_or_debt(void **unused)
     assert_key(&s, 60, 710); /* and what runs and is queued is not counted twice */
 }
 
+static void is_kept_a_little_ahead_when_it_is_late(void **unused)
+{
+    (void)unused;
+    struct share s;
+    share_init(&s, 2, 0);
+    share_start(&s, 100, 0);
+    assert_true(share_kept_key(&s, 100) == 50); /* not later than was expected */
+    assert_true(share_kept_key(&s, 160) == 80 + 10);
+    assert_true(share_kept_key(&s, 100 * SHARE_LEAD_NS) == 50.5 * SHARE_LEAD_NS);
+}
+
 static void weighs_nothing_as_one(void **unused)
 {
     (void)unused;
@@ -150,6 +161,7 @@ int main(void)
         cmocka_unit_test(passing_a_slot_on_is_stopping_and_starting),
         cmocka_unit_test(counts_what_is_queued_in_the_order_only),
         cmocka_unit_test(wakes_without_credit_or_debt),
+        cmocka_unit_test(is_kept_a_little_ahead_when_it_is_late),
         cmocka_unit_test(weighs_nothing_as_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
