@@ -69,6 +69,22 @@ static void test_loop(void **state)
     expect("'pmap_loop' in sys.modules", "", "False"); /* a module of the user's may have that name */
 }
 
+/* As for python3 -c: modules are looked for in the folder at hand, save where the user wants none of that. */
+static void test_path(void **state)
+{
+    static const char is_right[] = "('' in sys.path) != getattr(sys.flags, 'safe_path', False)";
+    (void)state;
+    unsetenv("PYTHONSAFEPATH");
+    expect("'' in sys.path", "", "True");
+    setenv("PYTHONSAFEPATH", "1", 1); /* heeded since Python 3.11 */
+    start(is_right);
+    unsetenv("PYTHONSAFEPATH");
+    rig_ready(&rig);
+    assert_int_equal(rig_map(&rig, ITEMS("")), 1);
+    rig_assert(&rig, 0, "True");
+    stop();
+}
+
 static void test_names(void **state)
 {
     (void)state;
@@ -313,14 +329,23 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_loop),          cmocka_unit_test(test_expression),
-        cmocka_unit_test(test_names),         cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_file),          cmocka_unit_test(test_traceback),
-        cmocka_unit_test(test_retries),       cmocka_unit_test(test_recycle),
-        cmocka_unit_test(test_death),         cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_large_results), cmocka_unit_test(test_yield),
-        cmocka_unit_test(test_early_yield),   cmocka_unit_test(test_end_of_a_result),
-        cmocka_unit_test(test_many_items),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_loop),
+        cmocka_unit_test(test_expression),
+        cmocka_unit_test(test_path),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_traceback),
+        cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_recycle),
+        cmocka_unit_test(test_death),
+        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_large_results),
+        cmocka_unit_test(test_yield),
+        cmocka_unit_test(test_early_yield),
+        cmocka_unit_test(test_end_of_a_result),
+        cmocka_unit_test(test_many_items),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
