@@ -155,6 +155,19 @@ static int cut_exact(struct core *core, struct job *job, struct slice *items)
 
 /*** All chunks ***/
 
+/*
+ * Where less than a part of a chunk would be left of the batch, that and this chunk share the items evenly: a
+ * chunk of a few items costs as much by itself as a whole one.
+ */
+enum { REST_PART = 4 };
+
+static uint32_t share_rest(const struct job *job, const struct segment *segment, uint32_t count)
+{
+    uint32_t all = segment->items.count;
+    bool little = all > count && all - count < count / REST_PART;
+    return little && job->options.chunksize == 0 ? all - all / 2 : count;
+}
+
 int cut_next(struct core *core, struct job *job, uint32_t count, struct chunk *chunk)
 {
     const struct segment *segment = TAILQ_FIRST(&job->segments);
@@ -165,7 +178,8 @@ int cut_next(struct core *core, struct job *job, uint32_t count, struct chunk *c
         if (rc < 0)
             return rc;
     } else {
-        cut_first(core, job, deaths > 0 ? 1 : count, CHUNK_BYTES_MAX, &chunk->items);
+        cut_first(core, job, deaths > 0 ? 1 : share_rest(job, segment, count), CHUNK_BYTES_MAX,
+                  &chunk->items);
     }
     chunk->first = first;
     chunk->deaths = deaths;

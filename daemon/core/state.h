@@ -238,6 +238,8 @@ struct job {
     bool client_gone;                        /* nobody waits for an orphan's last words */
     struct chunk_list chunks; /* unfinished, or with blocks that wait for their turn; ascending */
     double item_ns;           /* expected time per item; 0: unknown */
+    double learnt_ns;         /* what it rests on once measured: time of the latest items */
+    double learnt_items;      /* and their number, the older ones counted for less */
     double growth;            /* cost of results per cost of input, so far */
     uint64_t held;            /* cost of all blocks */
     uint64_t in_flight_cost;  /* input cost of unfinished items of chunks at workers, parked ones left out */

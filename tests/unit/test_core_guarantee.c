@@ -162,14 +162,16 @@ static void shares_after_a_head_start(void **unused)
     pool_end(&pool);
 }
 
+/* The longest chunk of the job that runs: others may be short, because they were queued ahead. */
 static uint32_t chunk_of(uint64_t job)
 {
+    uint32_t count = 0;
     for (uint32_t w = 0; w < pool.rig.worker_count; w++) {
-        if (pool.held_count[w] > 0 && pool.held[w][0].job == job)
-            return pool.held[w][0].count;
+        const struct held *held = pool.held[w];
+        if (pool.held_count[w] > 0 && held->job == job && held->count > count)
+            count = held->count;
     }
-    fail_msg("job %d has nothing running", (int)job);
-    return 0;
+    return count;
 }
 
 /* Whoever comes now and then finds short chunks before him, and who is alone runs long ones. */

@@ -59,14 +59,80 @@ static void learns_the_time_per_item(void **unused)
     }
     chunk = *rig_take(&rig, ACTION_CHUNK);
     assert_int_equal(chunk.count, 10);
-    /* An item whose time comes in two messages: 0.5 ms + 1.5 ms; 1 ms × 3/4 + 2 ms / 4 from then on. */
+    /* An item whose time comes in two messages, 0.5 ms + 1.5 ms, after four of 1 ms that count for 3/4, 9/16
+     * … of one: 4.05 ms for 3.05 items. */
     rig_forget(&rig);
     assert_int_equal(rig_worked(&rig, chunk.worker, chunk.chunk, 1, 1, true, false, MS / 2), 0);
     assert_int_equal(rig_worked(&rig, chunk.worker, chunk.chunk, 1, 1, false, true, 3 * MS / 2), 0);
     forget_results(&rig);
-    assert_int_equal(rig_take(&rig, ACTION_CHUNK)->count, 8);
+    assert_int_equal(rig_take(&rig, ACTION_CHUNK)->count, 7);
     rig_forget(&rig);
     rig_end(&rig);
+}
+
+/* The time of a few items is mostly their chunk's. */
+static void learns_more_from_more_items(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    rig_start(&rig, NULL, 1);
+    struct job *job = rig_open_timed(&rig, rig_session(&rig, 1000, &no_limits), 1, plain, 10 * US);
+    assert_int_equal(rig_items(&rig, job, 10000, 1, 'i'), 0);
+    for (int i = 0; i < 3; i++) {
+        struct seen chunk = *rig_take(&rig, ACTION_CHUNK);
+        assert_in_range(chunk.count, 950, 1000);
+        rig.now_ns += 10 * MS;
+        assert_int_equal(rig_worked(&rig, chunk.worker, chunk.chunk, 6, 1, false, false, 700 * US), 0);
+        uint32_t rest = chunk.count - 6;
+        assert_int_equal(rig_worked(&rig, chunk.worker, chunk.chunk, rest, 1, false, true, 10 * US * rest),
+                         0);
+        forget_results(&rig);
+    }
+    rig_forget(&rig);
+    rig_end(&rig);
+}
+
+/* However many short ones there were before. */
+static void learns_from_one_long_item(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    rig_start(&rig, NULL, 2);
+    struct job *job = rig_open_timed(&rig, rig_session(&rig, 1000, &no_limits), 1, plain, 10 * US);
+    assert_int_equal(rig_items(&rig, job, 10000, 1, 'i'), 0);
+    struct seen slow = *rig_take(&rig, ACTION_CHUNK), quick = *rig_take(&rig, ACTION_CHUNK);
+    uint32_t most = quick.count - 1;
+    assert_int_equal(rig_worked(&rig, quick.worker, quick.chunk, most, 1, false, false, 10 * US * most), 0);
+    rig.now_ns += 1000 * MS;
+    assert_int_equal(rig_worked(&rig, slow.worker, slow.chunk, 1, 1, false, false, 1000 * MS), 0);
+    assert_int_equal(rig_worked(&rig, quick.worker, quick.chunk, 1, 1, false, true, 10 * US), 0);
+    forget_results(&rig);
+    assert_int_equal(rig_take(&rig, ACTION_CHUNK)->count, 1);
+    rig_forget(&rig);
+    rig_end(&rig);
+}
+
+/* Two batches of 1100 items, and a target of 1000. Returns the first chunk's length. */
+static uint32_t first_of_1100(struct job_options options)
+{
+    struct rig rig;
+    rig_start(&rig, NULL, 0);
+    struct job *job = rig_open_timed(&rig, rig_session(&rig, 1000, &no_limits), 1, options, 10 * US);
+    assert_int_equal(rig_items(&rig, job, 1100, 1, 'i'), 0);
+    assert_int_equal(rig_items(&rig, job, 1100, 1, 'i'), 0);
+    rig_add_worker(&rig);
+    rig_settle(&rig);
+    uint32_t count = rig_take(&rig, ACTION_CHUNK)->count;
+    rig_forget(&rig);
+    rig_end(&rig);
+    return count;
+}
+
+static void leaves_no_small_rest_of_a_batch(void **unused)
+{
+    (void)unused;
+    assert_int_equal(first_of_1100(plain), 550);
+    assert_int_equal(first_of_1100((struct job_options){.chunksize = 700}), 700); /* as was asked for */
 }
 
 static void asks_a_long_chunk_to_yield(void **unused)
@@ -349,6 +415,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(learns_the_time_per_item),
+        cmocka_unit_test(learns_more_from_more_items),
+        cmocka_unit_test(learns_from_one_long_item),
+        cmocka_unit_test(leaves_no_small_rest_of_a_batch),
         cmocka_unit_test(asks_a_long_chunk_to_yield),
         cmocka_unit_test(gives_a_chunk_twice_its_time_when_others_wait),
         cmocka_unit_test(splits_the_tail_of_a_job_alone),
