@@ -395,7 +395,12 @@ static int64_t room_ahead(const struct core *core, const struct worker *worker, 
     if (now_ns >= late_ns(first) || first->started_ns + first->expected_ns - now_ns > room)
         return 0;
     int64_t target = target_ns(core, now_ns);
-    return room < target ? room : target;
+    if (room >= target)
+        return target;
+    /* A child that has more to do than that waits for a whole chunk: one costs it, the worker and the broker
+     * several turns at the CPU (112,862 lines through `sed` with two CPUs: 155 ms, 190 in chunks of 1 ms). */
+    bool cut_short = job->lasting && items_for(core, job, room) < items_for(core, job, target);
+    return cut_short ? 0 : room;
 }
 
 /*

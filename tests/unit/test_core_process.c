@@ -344,6 +344,35 @@ static void serves_the_older_lasting_job_first(void **unused)
     rig_end(&rig);
 }
 
+/* Items of the chunk that is queued behind one of half a millisecond; 0: none is. */
+static uint32_t queued_behind(struct job_request request)
+{
+    struct core_config config = {.slots = 1, .chunk_target_ns = 10 * MS, .queued_bytes = 1 << 30};
+    struct rig rig;
+    struct crew *crew;
+    rig_start(&rig, &config, 0);
+    struct session *session = rig_process_session(&rig, 1000, &crew);
+    request.expected_ns = 10 * US;
+    struct job *job = rig_open_process(&rig, session, 1, 1 << 20, request);
+    assert_int_equal(rig_items(&rig, job, 50, 1, 'i'), 0);
+    assert_int_equal(rig_items(&rig, job, 10000, 1, 'i'), 0);
+    rig_start_process(&rig, crew);
+    assert_int_equal(rig_take(&rig, ACTION_CHUNK)->count, 50); /* the first batch's */
+    uint32_t count = rig.taken < rig.seen_count ? rig_take(&rig, ACTION_CHUNK)->count : 0;
+    rig_forget(&rig);
+    rig_end(&rig);
+    return count;
+}
+
+/* A child is not kept going in small pieces: it waits for a whole chunk, unless all chunks are small. */
+static void queues_no_pieces_at_a_child(void **unused)
+{
+    (void)unused;
+    assert_int_equal(queued_behind((struct job_request){.lasting = false}), 100);
+    assert_int_equal(queued_behind((struct job_request){.lasting = true}), 0);
+    assert_int_equal(queued_behind((struct job_request){.lasting = true, .options = {.chunksize = 80}}), 80);
+}
+
 /*** Time ***/
 
 static void does_not_believe_times(void **unused)
@@ -521,6 +550,7 @@ int main(void)
         cmocka_unit_test(lets_a_stopped_worker_die),
         cmocka_unit_test(goes_back_to_where_its_child_is),
         cmocka_unit_test(serves_the_older_lasting_job_first),
+        cmocka_unit_test(queues_no_pieces_at_a_child),
         cmocka_unit_test(does_not_believe_times),
         cmocka_unit_test(blames_what_kills),
         cmocka_unit_test(runs_nothing_twice_that_may_not),
