@@ -32,6 +32,7 @@ enum {
      */
     FAST_NS = 20000,
     NAP_NS = 300000,
+    NAP_LEAST_NS = 50000,
     SETTLE_NS = 20 * NS_PER_MS, /* for it to come to rest after the last answer */
     SETTLE_STEP_NS = 50000,
 };
@@ -45,10 +46,12 @@ static struct filter {
     uint64_t answers;          /* in this chunk */
     uint64_t served;           /* answers in its life */
     uint64_t sent;             /* bytes, in this chunk */
+    bool splits;               /* an item of this chunk holds a newline */
     struct feed feed;          /* ends where we write ahead to at present: */
     uint64_t ahead;            /* items that it may have unanswered */
     uint64_t limit;            /* the end of what it will be given: of the chunk, or of its own number */
     int64_t each_ns;           /* what an item takes, as of late; 0: unknown */
+    int64_t learnt_ns, learnt; /* what that rests on: the time of so many answers, older ones counted less */
     int64_t wider_ns;          /* when to write further ahead if nothing has come */
     uint8_t buffer[READ_SIZE]; /* what was read and not taken yet */
     size_t at, filled;
@@ -71,11 +74,17 @@ struct failure {
     char text[NOTE_TEXT];
 };
 
+/* Is it one that no line can hold? Most chunks have none, which is seen once for all their items. */
+static bool splits(const struct view *view, uint64_t item, uint64_t offset)
+{
+    return f.splits && feed_splits(view, item, offset);
+}
+
 /* It is to be fed from the present item on. */
 static void feed_from_here(struct job *job)
 {
     const struct view *v = &job->output.view;
-    f.feed = (struct feed){.view = v, .item = v->item, .end = v->item, .offset = f.offset, .lines = true};
+    f.feed = (struct feed){.view = v, .item = v->item, .end = v->item, .offset = f.offset, .lines = f.splits};
     uint64_t left = job->recycle > f.served ? job->recycle - f.served : 1;
     f.limit = job->recycle > 0 && left < v->count - v->item ? v->item + left : v->count;
     f.sent = f.answers = 0;
@@ -116,22 +125,35 @@ static void look_ahead(const struct job *job, int64_t now)
         f.limit = f.feed.end;
 }
 
-/* So many answers have taken so long. */
+/*
+ * So many answers have taken so long. What an answer takes is the mean over the latest of them, and not that
+ * of the reads' means: of one that is read alone it is mostly the wait for the CPU. What took longer than all
+ * that may be written ahead is no such wait, and those before are no guide any more.
+ */
 static void learn(int64_t took_ns, int64_t answers)
 {
-    int64_t each_ns = took_ns / answers + 1;
-    f.each_ns = f.each_ns > 0 ? (3 * f.each_ns + each_ns) / 4 : each_ns;
+    if (took_ns > AHEAD_NS)
+        f.learnt_ns = f.learnt = 0;
+    f.learnt_ns = f.learnt_ns * 3 / 4 + took_ns;
+    f.learnt = f.learnt * 3 / 4 + answers;
+    f.each_ns = f.learnt_ns / f.learnt + 1;
     uint64_t ahead = (uint64_t)(AHEAD_NS / f.each_ns);
     f.ahead = ahead < AHEAD_LEAST ? AHEAD_LEAST : ahead;
 }
 
-/* When to read again, having read now. */
+/*
+ * When to read again, having read now: before it can have answered all that it was given, or it would run
+ * dry.
+ */
 static int64_t next_read_ns(const struct job *job, int64_t now)
 {
-    uint64_t item = job->output.view.item;
-    int64_t rest = f.feed.item > item ? (int64_t)(f.feed.item - item) : 0;
-    bool naps = f.each_ns > 0 && f.each_ns < FAST_NS && rest * f.each_ns > INT64_C(2) * NAP_NS;
-    return naps ? now + NAP_NS : 0;
+    if (f.each_ns == 0 || f.each_ns > FAST_NS)
+        return 0;
+    uint64_t item = job->output.view.item, rest = f.feed.item > item ? f.feed.item - item : 0;
+    int64_t nap_ns = (int64_t)rest * f.each_ns / 2;
+    if (nap_ns > NAP_NS)
+        nap_ns = NAP_NS;
+    return nap_ns < NAP_LEAST_NS ? 0 : now + nap_ns;
 }
 
 static int launch(struct job *job, char why[NOTE_TEXT])
@@ -145,7 +167,7 @@ static int launch(struct job *job, char why[NOTE_TEXT])
     f.at = f.filled = 0;
     f.last_ns = now_ns();
     f.ahead = AHEAD_FIRST;
-    f.each_ns = 0;
+    f.each_ns = f.learnt_ns = f.learnt = 0;
     feed_from_here(job);
     progress(f.last_ns);
     return 0;
@@ -159,7 +181,7 @@ static void begin_item(struct job *job)
     bool waits = !arena_ready(v);
     int64_t before_ns = waits ? now_ns() : 0;
     int rc = 0;
-    while (rc == 0 && v->item < v->count && feed_splits(v, v->item, f.offset)) {
+    while (rc == 0 && v->item < v->count && splits(v, v->item, f.offset)) {
         rc = output_begin(o, false, f.last_ns);
         f.offset += v->lengths[v->item];
         note_error(job, "has a newline, which a filter's line cannot hold");
@@ -231,7 +253,7 @@ static bool was_last(const struct job *job)
 {
     const struct view *v = &job->output.view;
     uint64_t next = v->item + 1, offset = f.offset + v->lengths[v->item];
-    while (next < f.feed.item && feed_splits(v, next, offset))
+    while (next < f.feed.item && splits(v, next, offset))
         offset += v->lengths[next++];
     return !given(next);
 }
@@ -552,6 +574,8 @@ static int prepare(struct job *job)
 
 static int filter_chunk(struct job *job)
 {
+    const struct view *v = &job->output.view;
+    f.splits = v->items_size > 0 && memchr(v->items, '\n', v->items_size);
     f.offset = f.attempts = 0;
     f.young = false;
     f.at = f.filled = 0;
