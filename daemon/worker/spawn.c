@@ -1,7 +1,6 @@
 /*
- * The new process between vfork and exec; see spawn.h. It borrows our memory, in which libzmq's thread goes
- * on meanwhile, so everything here is safe as in a signal handler: no allocation, no stdio. All signals are
- * blocked (main.c) until none has a handler any more.
+ * The new process between fork and exec; see spawn.h. libzmq's thread is not in it, and what that held is in
+ * whatever state it was, so everything here is safe as in a signal handler: no allocation, no stdio.
  */
 #include "daemon/worker/spawn.h"
 
@@ -179,15 +178,11 @@ __attribute__((noreturn)) static void become(const struct program *p, const stru
 pid_t program_start(const struct program *p, const struct spawn *spawn, const struct job *job, int socket,
                     int arena, int output)
 {
-    pid_t worker = getpid();
-    /* With fork a job's first result comes a twelfth later (a filter's, of two lines: 23 ms, 21 with vfork):
-     * the tables of our pages are copied, and each page that we write then. What is called on its side writes
-     * to no variable of ours but errno, and never returns to here. */
-    pid_t pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
+    pid_t worker = getpid(), pid = fork();
     if (pid < 0)
         return -errno;
     if (pid == 0) {
-        set_descriptors(socket, arena, output); /* NOLINT(clang-analyzer-unix.Vfork): as said above */
+        set_descriptors(socket, arena, output);
         become(p, spawn, job, worker);
     }
     return pid;
