@@ -168,6 +168,14 @@ static uint32_t share_rest(const struct job *job, const struct segment *segment,
     return little && job->options.chunksize == 0 ? all - all / 2 : count;
 }
 
+uint32_t cut_most(const struct job *job)
+{
+    const struct slice *items = &TAILQ_FIRST(&job->segments)->items;
+    if (job->exact || items->size <= CHUNK_BYTES_MAX)
+        return job->exact ? UINT32_MAX : items->count;
+    return (uint32_t)((uint64_t)items->count * CHUNK_BYTES_MAX / items->size) + 1;
+}
+
 int cut_next(struct core *core, struct job *job, uint32_t count, struct chunk *chunk)
 {
     const struct segment *segment = TAILQ_FIRST(&job->segments);

@@ -126,6 +126,9 @@ void cut_add_queued(struct core *core, struct job *job, uint64_t count);
 void cut_sub_queued(struct core *core, struct job *job, uint64_t count);
 /* Has an exact job as many items as a chunk of it must have, or as it will get? */
 bool cut_is_due(const struct job *job);
+/* How many items the next chunk of the job, which has some, can have at most: what is left of a batch, and of
+ * that about CHUNK_BYTES_MAX. */
+uint32_t cut_most(const struct job *job);
 /*
  * Cuts the next chunk's items off the job, which has some (queued_items > 0): `chunk` gets first, items and
  * deaths. count: how many at most, if the job is not exact. Returns 0 or -ENOMEM.

@@ -11,21 +11,25 @@ static uint64_t unanswered_cost(const struct chunk *chunk)
     return rest.count > 0 ? slice_cost(&rest) : 0;
 }
 
-/* How much of what was learnt before still counts beside a new run of items. */
+/* How much of what was learnt before still counts beside a new run of items; it counts for less beside one
+ * that has taken so many times what it was to, but not for that where it was shorter than a part of a chunk.
+ */
 static const double LEARN_KEEP = 0.75;
+enum { LEARN_SURPRISE = 4, LEARN_PART = 4 };
 
 /*
  * Learns from the time that a run of items has taken: the mean time of the latest items, and not that of the
  * runs' means, because a short run's time is mostly its chunk's own cost (six items at a batch's end made a
- * filter's lines seem ten times as long, and the next chunks a tenth). A run that has taken longer than it
- * was to, and than a chunk should, shows that the items are others now: those before count for less in
- * proportion.
+ * filter's lines seem ten times as long, and the next chunks a tenth). A longer one that surprises shows that
+ * the items are others now.
  */
 static void learn_time(const struct core *core, struct job *job, struct chunk *chunk, uint32_t count)
 {
     double took_ns = chunk->item_run_ns > count ? (double)chunk->item_run_ns : count;
-    double due_ns = job->item_ns * count, target_ns = (double)core->config.chunk_target_ns;
-    double most_ns = due_ns > target_ns ? due_ns : target_ns;
+    double most_ns = LEARN_SURPRISE * job->item_ns * count;
+    double part_ns = (double)core->config.chunk_target_ns / LEARN_PART;
+    if (most_ns < part_ns)
+        most_ns = part_ns;
     double keep = most_ns < LEARN_KEEP * took_ns ? most_ns / took_ns : LEARN_KEEP;
     chunk->item_run_ns = 0;
     job->learnt_ns = keep * job->learnt_ns + took_ns;

@@ -344,8 +344,11 @@ static void serves_the_older_lasting_job_first(void **unused)
     rig_end(&rig);
 }
 
-/* Items of the chunk that is queued behind one of half a millisecond; 0: none is. */
-static uint32_t queued_behind(struct job_request request)
+/*
+ * Two batches of items that take 10 µs each, so that 100 of them are queued at most. Returns the number that
+ * is queued behind the first batch's; 0: none is.
+ */
+static uint32_t queued_behind(struct job_request request, uint32_t first, uint32_t others, size_t size)
 {
     struct core_config config = {.slots = 1, .chunk_target_ns = 10 * MS, .queued_bytes = 1 << 30};
     struct rig rig;
@@ -354,23 +357,28 @@ static uint32_t queued_behind(struct job_request request)
     struct session *session = rig_process_session(&rig, 1000, &crew);
     request.expected_ns = 10 * US;
     struct job *job = rig_open_process(&rig, session, 1, 1 << 20, request);
-    assert_int_equal(rig_items(&rig, job, 50, 1, 'i'), 0);
-    assert_int_equal(rig_items(&rig, job, 10000, 1, 'i'), 0);
+    assert_int_equal(rig_items(&rig, job, first, size, 'i'), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(rig_items(&rig, job, others, size, 'i'), 0);
     rig_start_process(&rig, crew);
-    assert_int_equal(rig_take(&rig, ACTION_CHUNK)->count, 50); /* the first batch's */
+    assert_int_equal(rig_take(&rig, ACTION_CHUNK)->count, first);
     uint32_t count = rig.taken < rig.seen_count ? rig_take(&rig, ACTION_CHUNK)->count : 0;
     rig_forget(&rig);
     rig_end(&rig);
     return count;
 }
 
-/* A child is not kept going in small pieces: it waits for a whole chunk, unless all chunks are small. */
+/* A child is not kept going in small pieces: it waits for a whole chunk, unless it would be small as well. */
 static void queues_no_pieces_at_a_child(void **unused)
 {
     (void)unused;
-    assert_int_equal(queued_behind((struct job_request){.lasting = false}), 100);
-    assert_int_equal(queued_behind((struct job_request){.lasting = true}), 0);
-    assert_int_equal(queued_behind((struct job_request){.lasting = true, .options = {.chunksize = 80}}), 80);
+    const struct job_request child = {.lasting = true};
+    assert_int_equal(queued_behind((struct job_request){.lasting = false}, 50, 10000, 1), 100);
+    assert_int_equal(queued_behind(child, 50, 10000, 1), 0);
+    assert_int_equal(
+        queued_behind((struct job_request){.lasting = true, .options = {.chunksize = 80}}, 50, 10000, 1), 80);
+    assert_int_equal(queued_behind(child, 50, 90, 1000), 90);
+    assert_int_equal(queued_behind(child, 50, 200, 4096), 64); /* which are 256 KiB */
 }
 
 /*** Time ***/

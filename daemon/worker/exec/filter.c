@@ -51,7 +51,7 @@ static struct filter {
     uint64_t ahead;            /* items that it may have unanswered */
     uint64_t limit;            /* the end of what it will be given: of the chunk, or of its own number */
     int64_t each_ns;           /* what an item takes, as of late; 0: unknown */
-    int64_t learnt_ns, learnt; /* what that rests on: the time of so many answers, older ones counted less */
+    double learnt_ns, learnt;  /* what that rests on: the time of so many answers, older ones counted less */
     int64_t wider_ns;          /* when to write further ahead if nothing has come */
     uint8_t buffer[READ_SIZE]; /* what was read and not taken yet */
     size_t at, filled;
@@ -134,23 +134,25 @@ static void learn(int64_t took_ns, int64_t answers)
 {
     if (took_ns > AHEAD_NS)
         f.learnt_ns = f.learnt = 0;
-    f.learnt_ns = f.learnt_ns * 3 / 4 + took_ns;
-    f.learnt = f.learnt * 3 / 4 + answers;
-    f.each_ns = f.learnt_ns / f.learnt + 1;
+    f.learnt_ns = 0.75 * f.learnt_ns + (double)took_ns;
+    f.learnt = 0.75 * f.learnt + (double)answers;
+    f.each_ns = (int64_t)(f.learnt_ns / f.learnt) + 1;
     uint64_t ahead = (uint64_t)(AHEAD_NS / f.each_ns);
     f.ahead = ahead < AHEAD_LEAST ? AHEAD_LEAST : ahead;
 }
 
 /*
- * When to read again, having read now: before it can have answered all that it was given, or it would run
- * dry.
+ * When to read again, where so many answers that are still to be taken have been read now: before it can have
+ * answered half of what it has left, or half of what the pipe takes, since it would wait for us with a full
+ * one.
  */
-static int64_t next_read_ns(const struct job *job, int64_t now)
+static int64_t next_read_ns(const struct job *job, uint64_t answers, int64_t now)
 {
     if (f.each_ns == 0 || f.each_ns > FAST_NS)
         return 0;
-    uint64_t item = job->output.view.item, rest = f.feed.item > item ? f.feed.item - item : 0;
-    int64_t nap_ns = (int64_t)rest * f.each_ns / 2;
+    uint64_t taken = job->output.view.item + answers, rest = f.feed.item > taken ? f.feed.item - taken : 0;
+    uint64_t fits = answers * READ_SIZE / f.filled; /* READ_SIZE is what a pipe takes */
+    int64_t nap_ns = (int64_t)(rest < fits ? rest : fits) * f.each_ns / 2;
     if (nap_ns > NAP_NS)
         nap_ns = NAP_NS;
     return nap_ns < NAP_LEAST_NS ? 0 : now + nap_ns;
@@ -167,7 +169,8 @@ static int launch(struct job *job, char why[NOTE_TEXT])
     f.at = f.filled = 0;
     f.last_ns = now_ns();
     f.ahead = AHEAD_FIRST;
-    f.each_ns = f.learnt_ns = f.learnt = 0;
+    f.each_ns = f.read_ns = 0;
+    f.learnt_ns = f.learnt = 0;
     feed_from_here(job);
     progress(f.last_ns);
     return 0;
@@ -334,6 +337,7 @@ static int64_t began_ns(const struct job *job)
 static void read_answers(struct job *job)
 {
     ssize_t n;
+    f.read_ns = 0;
     do
         n = read(f.life.process.out, f.buffer, sizeof f.buffer);
     while (n < 0 && errno == EINTR);
@@ -353,7 +357,7 @@ static void read_answers(struct job *job)
         f.share_ns = took_ns / lines;
         f.last_ns = now;
     }
-    f.read_ns = next_read_ns(job, now);
+    f.read_ns = next_read_ns(job, (uint64_t)lines, now);
     progress(now);
 }
 
@@ -527,7 +531,9 @@ static void go_round(struct job *job)
         read_errors(job);
     if (polled[IN].revents)
         write_items(job);
-    if (f.at == f.filled && !job->output.full && !f.at_end && (polled[OUT].revents || f.life.reaped.ended))
+    bool rested = f.read_ns > 0 && now_ns() >= f.read_ns; /* its answers were not looked for meanwhile */
+    if (f.at == f.filled && !job->output.full && !f.at_end &&
+        (polled[OUT].revents || rested || f.life.reaped.ended))
         read_answers(job);
     take_answers(job);
     if (f.life.alive && items_left(job) && f.at == f.filled && f.at_end)
@@ -577,6 +583,7 @@ static int filter_chunk(struct job *job)
     const struct view *v = &job->output.view;
     f.splits = v->items_size > 0 && memchr(v->items, '\n', v->items_size);
     f.offset = f.attempts = 0;
+    f.read_ns = 0;
     f.young = false;
     f.at = f.filled = 0;
     f.last_ns = now_ns();
