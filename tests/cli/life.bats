@@ -90,10 +90,10 @@ patience() {
     local short=$PID
     mkfifo nobody
     exec 7<>nobody # and nobody reads it
-    background_sh "pmapc map --reconnect 0 echo < <(env --default-signal=PIPE yes $(printf %01000d 2)) >nobody 2>err2"
+    background_sh "pmapc map --reconnect 0 echo < <(env --default-signal=PIPE yes $(printf %060d 2)) >nobody 2>err2"
     local stuck=$PID
-    # The pipe takes 65 of its results; how many more are done depends on what it had sent when that was full.
-    until_true 20 status_is jobs 2 items_done '>=150'
+    # The pipe takes 1074 of its results, and until that is full it goes on.
+    until_true 20 status_is jobs 2 items_done '>=1000'
     local before=$EPOCHREALTIME
     kill -TERM "$DAEMON"
     ended "$DAEMON" 0

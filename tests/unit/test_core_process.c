@@ -345,8 +345,8 @@ static void serves_the_older_lasting_job_first(void **unused)
 }
 
 /*
- * Two batches of items that take 10 µs each, so that 100 of them are queued at most. Returns the number that
- * is queued behind the first batch's; 0: none is.
+ * A batch and three others, of items that take 10 µs each, so that 100 of them are queued at most. Returns
+ * the number that is queued behind the first batch's; 0: none is.
  */
 static uint32_t queued_behind(struct job_request request, uint32_t first, uint32_t others, size_t size)
 {

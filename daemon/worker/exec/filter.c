@@ -212,7 +212,6 @@ static void end_item(struct job *job, uint64_t wall_ns)
 /* The present item has failed: it is tried again, or ends so. */
 static void fail_item(struct job *job, const struct failure *failure)
 {
-    struct view *v = &job->output.view;
     if (f.attempts < job->retries) {
         f.attempts++;
         output_rewind(&job->output);
@@ -228,7 +227,6 @@ static void fail_item(struct job *job, const struct failure *failure)
         note_timeout(job);
     else
         note_error(job, "%s", failure->text);
-    (void)v;
     end_item(job, (uint64_t)wall_ns);
 }
 
